@@ -1,0 +1,68 @@
+// Installs what package-lock.json names and compiles the sources, each only when something changed.
+// Used by every npm script, so that a fresh clone needs no other command first.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+
+/** Runs a program in the clone with our standard streams; exits with its status when it fails. */
+export function run(program, args, options = {}) {
+  const { status, signal, error } = spawnSync(program, args, { cwd: root, stdio: 'inherit', ...options })
+  if (error !== undefined) console.error(`punchguard: error: ${program} could not be started: ${error.message}`)
+  if (status !== 0 || signal !== null) process.exit(status ?? 1)
+}
+
+/** Fails early and clearly on a Node.js that is too old. */
+export function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major > 20 || (major === 20 && minor >= 19)) return
+  console.error(`punchguard: error: Node.js ${process.versions.node} is too old`)
+  console.error('punchguard: hint: install Node.js 20.19 or newer')
+  process.exit(1)
+}
+
+export function install() {
+  const lock = join(root, 'package-lock.json')
+  const installed = join(root, 'node_modules', '.package-lock.json')
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return
+  console.error('Installing dependencies (npm ci) ...')
+  run('npm', ['ci', '--no-fund', '--no-audit', '--loglevel=error'], { stdio: ['ignore', 2, 2] })
+}
+
+const sourceFolders = ['src', 'lab', 'test', 'bench']
+
+/** Compiles into dist/ and removes what no longer has a source. */
+export function build() {
+  const sources = sourceFolders.flatMap((folder) => files(join(root, folder), '.ts'))
+  const stamp = join(root, 'dist', '.tsbuildinfo')
+  const newest = Math.max(...[...sources, join(root, 'tsconfig.json')].map((file) => statSync(file).mtimeMs))
+  const wanted = new Set(sources.map((file) => relative(root, file).replace(/\.ts$/, '.js')))
+  const stale = files(join(root, 'dist'), '.js').filter((file) => !wanted.has(relative(join(root, 'dist'), file)))
+  for (const file of stale)
+    for (const end of ['.js', '.js.map', '.d.ts']) rmSync(file.replace(/\.js$/, end), { force: true })
+  const compiled = files(join(root, 'dist'), '.js').length
+  if (existsSync(stamp) && statSync(stamp).mtimeMs >= newest && compiled === sources.length) return
+  if (compiled !== sources.length) rmSync(stamp, { force: true })
+  console.error('Compiling (tsc) ...')
+  run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.'], {
+    stdio: ['ignore', 2, 2],
+  })
+}
+
+/** All files below a folder that end so; none when there is no such folder. */
+export function files(folder, ending) {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .sort()
+}
+
+export function prepare() {
+  checkNode()
+  install()
+  build()
+}

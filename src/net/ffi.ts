@@ -1,0 +1,184 @@
+/**
+ * The system calls that Node.js has no words for, declared once, through koffi. Nothing is loaded until the first
+ * `systemCalls()`. The functions keep C's names, argument order and results (-1 and `errno()` on failure); addresses
+ * are plain numbers (below 2^53) into `NativeMemory`. Linux on little-endian machines only: elsewhere the load fails with
+ * a clear error.
+ */
+
+import { constants } from 'node:os'
+import { getSystemErrorMap, getSystemErrorName } from 'node:util'
+import { errorMessage, PunchGuardError } from '../api/errors.ts'
+
+/** Memory that the collector never moves. It must stay referenced while a system call may use its address. */
+export interface NativeMemory {
+  readonly bytes: Uint8Array
+  readonly view: DataView
+  readonly address: number
+}
+
+export interface SystemCalls {
+  open(path: string, flags: number): number
+  close(fd: number): number
+  read(fd: number, address: number, length: number): number
+  write(fd: number, address: number, length: number): number
+  writev(fd: number, vectors: number, count: number): number
+  ioctl(fd: number, request: number, address: number): number
+  eventfd(value: number, flags: number): number
+  poll(fds: number, count: number, timeout: number): number
+  epoll_create1(flags: number): number
+  epoll_ctl(epoll: number, operation: number, fd: number, event: number): number
+  epoll_wait(epoll: number, events: number, count: number, timeout: number): number
+  /** The same on a thread of the pool. Never rejects; errno is lost. */
+  epollWaitOnPool(epoll: number, events: number, count: number, timeout: number, done: (ready: number) => void): void
+  socket(family: number, type: number, protocol: number): number
+  bind(fd: number, address: number, length: number): number
+  connect(fd: number, address: number, length: number): number
+  getsockname(fd: number, address: number, length: number): number
+  getsockopt(fd: number, level: number, option: number, value: number, length: number): number
+  setsockopt(fd: number, level: number, option: number, value: number, length: number): number
+  recv(fd: number, address: number, length: number, flags: number): number
+  sendto(fd: number, data: number, length: number, flags: number, address: number, addressLength: number): number
+  recvfrom(fd: number, data: number, length: number, flags: number, address: number, addressLength: number): number
+  recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number
+  sendmmsg(fd: number, messages: number, count: number, flags: number): number
+  /** Moves the calling thread only: descriptors it opens from now on belong to the other namespace. */
+  setns(fd: number, kind: number): number
+  unshare(kinds: number): number
+  /** Of the last call that failed; read it before any other call. */
+  errno(): number
+  /** Zeroed memory outside the heap. */
+  allocate(length: number): NativeMemory
+}
+
+/** The numbers of the C headers, the same on every Linux architecture koffi has a build for. */
+export const c = {
+  O_RDONLY: 0,
+  O_RDWR: 2,
+  O_NONBLOCK: 0o4000,
+  O_CLOEXEC: 0o2000000,
+  EPOLL_CTL_ADD: 1,
+  EPOLL_CTL_DEL: 2,
+  EPOLLIN: 1,
+  EPOLLERR: 8,
+  EPOLLHUP: 16,
+  AF_UNIX: 1,
+  AF_INET: 2,
+  AF_NETLINK: 16,
+  SOCK_DGRAM: 2,
+  SOCK_RAW: 3,
+  SOL_SOCKET: 1,
+  SO_PEERCRED: 17,
+  SO_RCVBUFFORCE: 33,
+  CLONE_NEWNET: 0x40000000,
+} as const
+
+type ErrnoName =
+  | 'EPERM'
+  | 'ENOENT'
+  | 'EINTR'
+  | 'EIO'
+  | 'ENXIO'
+  | 'EAGAIN'
+  | 'EACCES'
+  | 'EBUSY'
+  | 'ENODEV'
+  | 'EINVAL'
+  | 'ENOBUFS'
+
+const { errno: numbers } = constants
+
+/** The errno values this program looks at. */
+export const errno: Readonly<Record<ErrnoName, number>> = {
+  EPERM: numbers.EPERM,
+  ENOENT: numbers.ENOENT,
+  EINTR: numbers.EINTR,
+  EIO: numbers.EIO,
+  ENXIO: numbers.ENXIO,
+  EAGAIN: numbers.EAGAIN,
+  EACCES: numbers.EACCES,
+  EBUSY: numbers.EBUSY,
+  ENODEV: numbers.ENODEV,
+  EINVAL: numbers.EINVAL,
+  ENOBUFS: numbers.ENOBUFS,
+}
+
+/** `EBUSY: resource busy or locked`, or the bare number of one that Node.js does not know. */
+export function describeErrno(value: number): string {
+  const known = getSystemErrorMap().get(-value)
+  return known === undefined ? `error ${value}` : `${getSystemErrorName(-value)}: ${known[1]}`
+}
+
+let loading: Promise<SystemCalls> | undefined
+
+/**
+ * Loads koffi and libc on the first call.
+ * @throws PunchGuardError GUARD_UNAVAILABLE on another system than Linux, or when koffi has no build for this machine
+ */
+export function systemCalls(): Promise<SystemCalls> {
+  loading ??= load()
+  return loading
+}
+
+async function load(): Promise<SystemCalls> {
+  if (process.platform !== 'linux') {
+    throw new PunchGuardError(
+      'GUARD_UNAVAILABLE',
+      `there is no network interface support for ${process.platform} yet`,
+      {
+        hint: 'run this device on Linux',
+      },
+    )
+  }
+  try {
+    return declare(await import('koffi'))
+  } catch (cause) {
+    const message = `the system calls could not be loaded: ${errorMessage(cause)}`
+    throw new PunchGuardError('GUARD_UNAVAILABLE', message, {
+      hint: `reinstall with the optional package @koromix/koffi-linux-${process.arch}`,
+      cause,
+    })
+  }
+}
+
+function declare({ default: koffi }: typeof import('koffi')): SystemCalls {
+  // The process itself: every Node.js binary for Linux is linked with the C library, glibc or musl.
+  const libc = koffi.load(null)
+  const fd = 'int'
+  const pointer = 'intptr'
+  const epollWait = libc.func('epoll_wait', 'int', [fd, pointer, 'int', 'int'])
+  return {
+    open: libc.func('open', 'int', ['str', 'int']),
+    close: libc.func('close', 'int', [fd]),
+    read: libc.func('read', 'intptr', [fd, pointer, 'size_t']),
+    write: libc.func('write', 'intptr', [fd, pointer, 'size_t']),
+    writev: libc.func('writev', 'intptr', [fd, pointer, 'int']),
+    ioctl: libc.func('ioctl', 'int', [fd, 'ulong', pointer]),
+    eventfd: libc.func('eventfd', 'int', ['uint', 'int']),
+    poll: libc.func('poll', 'int', [pointer, 'ulong', 'int']),
+    epoll_create1: libc.func('epoll_create1', 'int', ['int']),
+    epoll_ctl: libc.func('epoll_ctl', 'int', [fd, 'int', fd, pointer]),
+    epoll_wait: epollWait,
+    epollWaitOnPool: (epoll, events, count, timeout, done) =>
+      epollWait.async(epoll, events, count, timeout, (error: unknown, ready: number) => done(error ? -1 : ready)),
+    socket: libc.func('socket', 'int', ['int', 'int', 'int']),
+    bind: libc.func('bind', 'int', [fd, pointer, 'uint']),
+    connect: libc.func('connect', 'int', [fd, pointer, 'uint']),
+    getsockname: libc.func('getsockname', 'int', [fd, pointer, pointer]),
+    getsockopt: libc.func('getsockopt', 'int', [fd, 'int', 'int', pointer, pointer]),
+    setsockopt: libc.func('setsockopt', 'int', [fd, 'int', 'int', pointer, 'uint']),
+    recv: libc.func('recv', 'intptr', [fd, pointer, 'size_t', 'int']),
+    sendto: libc.func('sendto', 'intptr', [fd, pointer, 'size_t', 'int', pointer, 'uint']),
+    recvfrom: libc.func('recvfrom', 'intptr', [fd, pointer, 'size_t', 'int', pointer, pointer]),
+    recvmmsg: libc.func('recvmmsg', 'int', [fd, pointer, 'uint', 'int', pointer]),
+    sendmmsg: libc.func('sendmmsg', 'int', [fd, pointer, 'uint', 'int']),
+    setns: libc.func('setns', 'int', [fd, 'int']),
+    unshare: libc.func('unshare', 'int', ['int']),
+    errno: () => koffi.errno(),
+    allocate(length) {
+      // An ArrayBuffer of its own: small typed arrays live on the heap and may move.
+      const buffer = new ArrayBuffer(length)
+      const bytes = new Uint8Array(buffer)
+      return { bytes, view: new DataView(buffer), address: Number(koffi.address(bytes)) }
+    },
+  }
+}

@@ -232,7 +232,7 @@ export class PeerLink implements AsyncDisposable {
       case 'pairing-refused':
         return
       default:
-        return assertNever(message)
+        assertNever(message)
     }
   }
 

@@ -129,9 +129,7 @@ export function decodeSessionMessage(bytes: Uint8Array): SessionMessage | undefi
   }
 }
 
-function envelopeBody(
-  bytes: Uint8Array,
-): ReturnType<typeof fromBinary<typeof EnvelopeSchema>>['body'] | undefined {
+function envelopeBody(bytes: Uint8Array): ReturnType<typeof fromBinary<typeof EnvelopeSchema>>['body'] | undefined {
   try {
     return fromBinary(EnvelopeSchema, bytes).body
   } catch {

@@ -13,7 +13,9 @@ const end = (generation: number): PunchMessage => ({ kind: 'end-of-candidates', 
 
 function attempt(mailbox: PunchMailbox): { readonly seen: string[]; readonly subscription: Disposable } {
   const seen: string[] = []
-  const subscription = mailbox.exchange(() => {}).subscribe((message) => seen.push(`${message.kind} ${message.generation}`))
+  const subscription = mailbox
+    .exchange(() => {})
+    .subscribe((message) => seen.push(`${message.kind} ${message.generation}`))
   return { seen, subscription }
 }
 

@@ -169,7 +169,8 @@ async function reach(parts: SessionParts, signal: AbortSignal): Promise<void> {
     if (event.kind === 'state' && !isReady(link)) report()
   })
   await link.until(() => isReady(link) || link.state.kind === 'refused', signal)
-  if (link.state.kind === 'refused') throw new PunchGuardError('PEER_REFUSED', link.state.reason, { hint: 'see status' })
+  if (link.state.kind === 'refused')
+    throw new PunchGuardError('PEER_REFUSED', link.state.reason, { hint: 'see status' })
 }
 
 function isReady(link: PeerLink): boolean {

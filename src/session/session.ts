@@ -208,7 +208,7 @@ async function join(
       }),
       clock.after(joinTimeout, () => settle(() => reject(noHandshake(parts.peer)))),
     )
-    path.lost.then((reason) => settle(() => reject(new Error(reason))))
+    void path.lost.then((reason) => settle(() => reject(new Error(reason))))
     use()
   })
 }
@@ -254,7 +254,7 @@ async function watch(
       else if (link.state.kind === 'refused') finish(link.state.reason)
     })
     signal.addEventListener('abort', onAbort, { once: true })
-    path.lost.then(finish)
+    void path.lost.then(finish)
     if (link.punchWaiting) finish(`${peer} asks for a new path`)
   })
 }

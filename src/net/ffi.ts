@@ -23,6 +23,7 @@ export interface SystemCalls {
   write(fd: number, address: number, length: number): number
   writev(fd: number, vectors: number, count: number): number
   ioctl(fd: number, request: number, address: number): number
+  flock(fd: number, operation: number): number
   eventfd(value: number, flags: number): number
   poll(fds: number, count: number, timeout: number): number
   epoll_create1(flags: number): number
@@ -153,6 +154,7 @@ function declare({ default: koffi }: typeof import('koffi')): SystemCalls {
     write: libc.func('write', 'intptr', [fd, pointer, 'size_t']),
     writev: libc.func('writev', 'intptr', [fd, pointer, 'int']),
     ioctl: libc.func('ioctl', 'int', [fd, 'ulong', pointer]),
+    flock: libc.func('flock', 'int', [fd, 'int']),
     eventfd: libc.func('eventfd', 'int', ['uint', 'int']),
     poll: libc.func('poll', 'int', [pointer, 'ulong', 'int']),
     epoll_create1: libc.func('epoll_create1', 'int', ['int']),

@@ -1,0 +1,42 @@
+/** What a device is put together from. `backends.ts` fills this in; a test fills it in with a simulated internet. */
+
+import type { IdentityPublicKey, OtrFingerprint } from '../api/keys.ts'
+import type { Guard, KeyAgreement, Puncher, SecretChannel, SignalChannel, SignalNetwork } from '../api/roles.ts'
+import type { StateStore } from '../api/state-store.ts'
+import type { Card } from '../pairing/card.ts'
+import type { Clock } from '../util/clock.ts'
+import type { Logger } from '../util/logger.ts'
+import type { Random } from '../util/random.ts'
+
+/** The tunnel side of a device: the socket, the puncher on it and the guard on both. */
+export interface Tunnel extends AsyncDisposable {
+  readonly guard: Guard
+  readonly puncher: Puncher
+  readonly udpPort: number
+  /** Words for `status`, such as the kind of data plane. */
+  readonly details: readonly string[]
+  /** Whether a peer may have this address: false when it would take over a network that this machine is on. */
+  accepts(address: string): boolean
+}
+
+export interface DeviceParts {
+  readonly version: string
+  /** Our own public half. */
+  readonly card: Card
+  /** Our addresses in the tunnel. */
+  readonly addresses: readonly string[]
+  readonly store: StateStore
+  readonly network: SignalNetwork
+  readonly openSecret: (channel: SignalChannel, pinned: OtrFingerprint | undefined) => SecretChannel
+  /** `context`: bytes both ends must agree on. */
+  readonly agreement: (options: {
+    readonly peerIdentity: IdentityPublicKey
+    readonly context: Uint8Array
+  }) => KeyAgreement
+  /** @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED, ADDRESS_IN_USE */
+  readonly openTunnel: () => Promise<Tunnel>
+  readonly watchNetwork: (listener: () => void) => Disposable
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+}

@@ -13,7 +13,7 @@ import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import { backoff } from './backoff.ts'
 import type { PeerLink } from './link.ts'
-import type { SessionState } from './state.ts'
+import { explain, type SessionState } from './state.ts'
 
 /** What the two ends remember of the last path that worked. */
 export interface CachedPath {
@@ -55,13 +55,18 @@ const beginAgain = Symbol('begin again')
 export async function runSession(parts: SessionParts, signal: AbortSignal): Promise<void> {
   const { guardPeer, link, enter } = parts
   let failures = 0
+  let loss: string | undefined
   while (!signal.aborted) {
     try {
-      await using path = await openPath(parts, signal)
+      await using path = await openPath(loss === undefined ? parts : healing(parts, loss), {
+        // What just died, or what the peer gave up, needs no time of its own.
+        headStart: loss === undefined && !link.punchWaiting ? cachedHeadStart : 0,
+        signal,
+      })
       await join(parts, { path, signal })
       failures = 0
-      const reason = await watch(parts, { path, signal })
-      enter({ kind: 'healing', reason })
+      loss = await watch(parts, { path, signal })
+      enter({ kind: 'healing', reason: loss })
       link.nudge()
     } catch (error) {
       if (signal.aborted) break
@@ -72,6 +77,7 @@ export async function runSession(parts: SessionParts, signal: AbortSignal): Prom
         break
       }
       failures++
+      loss = undefined
       await rest(parts, { failures, error, signal })
     }
   }
@@ -79,12 +85,29 @@ export async function runSession(parts: SessionParts, signal: AbortSignal): Prom
   enter({ kind: 'down' })
 }
 
+/** The same parts while a lost path is replaced: the steps are told as healing, until the peer itself is gone. */
+function healing(parts: SessionParts, loss: string): SessionParts {
+  let gone = false
+  return {
+    ...parts,
+    enter: (state) => {
+      gone ||= state.kind === 'reaching'
+      if (gone || state.kind === 'joining') parts.enter(state)
+      else parts.enter({ kind: 'healing', reason: `${loss}; ${explain(state, parts.peer).reason}` })
+    },
+  }
+}
+
 /** The first path that answers: the one of last time, or a new one. */
-async function openPath(parts: SessionParts, signal: AbortSignal): Promise<Path> {
+async function openPath(
+  parts: SessionParts,
+  options: { readonly headStart: number; readonly signal: AbortSignal },
+): Promise<Path> {
   const attempt = new AbortController()
-  const both = AbortSignal.any([signal, attempt.signal])
+  const both = AbortSignal.any([options.signal, attempt.signal])
   const cached = parts.cached()
-  const ways = [punchPath(parts, { headStart: cached === undefined ? 0 : cachedHeadStart, signal: both })]
+  const headStart = cached === undefined ? 0 : options.headStart
+  const ways = [punchPath(parts, { headStart, signal: both })]
   if (cached !== undefined) {
     parts.enter({ kind: 'resuming' })
     ways.push(resumePath(parts, { cached, signal: both }))

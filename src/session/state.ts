@@ -30,7 +30,7 @@ const successors: Readonly<Record<PeerStateKind, readonly PeerStateKind[]>> = {
   punching: [...opening, 'waiting'],
   joining: ['connected', 'healing', 'waiting', 'reaching'],
   connected: ['healing', 'reaching'],
-  healing: [...opening, 'waiting'],
+  healing: ['reaching', 'joining', 'waiting'],
   waiting: ['resuming', 'reaching', 'securing', 'punching'],
   refused: [],
 }

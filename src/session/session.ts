@@ -107,11 +107,9 @@ async function openPath(
   const both = AbortSignal.any([options.signal, attempt.signal])
   const cached = parts.cached()
   const headStart = cached === undefined ? 0 : options.headStart
+  if (cached !== undefined) parts.enter({ kind: 'resuming' })
   const ways = [punchPath(parts, { headStart, signal: both })]
-  if (cached !== undefined) {
-    parts.enter({ kind: 'resuming' })
-    ways.push(resumePath(parts, { cached, signal: both }))
-  }
+  if (cached !== undefined) ways.push(resumePath(parts, { cached, signal: both }))
   try {
     return await firstPath(ways)
   } finally {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { configKeys, defaultMtu, parseConfig, renderDefaultConfig } from './config.ts'
+import { configKeys, defaultMtu, parseConfig, renderDefaultConfig, withDeviceName } from './config.ts'
 import { PunchGuardError } from './errors.ts'
 
 const key = 'AB'.repeat(32)
@@ -75,6 +75,17 @@ key = "${key.toLowerCase()}"
     { host: '203.0.113.2', udp: 33_445, tcp: [], key: bytes },
     { host: 'node.example', udp: 443, tcp: [443, 3389], key: bytes },
   ])
+})
+
+test('setting the name changes the name and nothing else', () => {
+  const before = parse(renderDefaultConfig())
+  assert.deepEqual(parse(withDeviceName(undefined, 'home')), { ...before, name: 'home' })
+  assert.deepEqual(
+    parse(withDeviceName(`mtu = 1300\nname="a"\n[[bootstrap]]\nhost = "b"\nkey="${key}"`, 'home')).name,
+    'home',
+  )
+  const inBlock = withDeviceName(`[[bootstrap]]\nhost = "b"\nkey = "${key}"`, 'home')
+  assert.deepEqual([parse(inBlock).name, parse(inBlock).bootstrap[0]?.host], ['home', 'b'])
 })
 
 test('an unknown key is refused with its line and the nearest name', () => {

@@ -189,6 +189,19 @@ export function renderDefaultConfig(): string {
 `
 }
 
+/** The file with this device's name set; the rest stays as it is. `undefined`: there is no file yet. */
+export function withDeviceName(text: string | undefined, name: string): string {
+  const line = `name = ${JSON.stringify(name)}`
+  const lines = (text ?? renderDefaultConfig()).split('\n')
+  const firstBlock = lines.findIndex((candidate) => /^\s*\[/.test(candidate))
+  const top = firstBlock < 0 ? lines.length : firstBlock
+  for (const form of [/^\s*"?name"?\s*=/, /^\s*#\s*name\s*=/]) {
+    const at = lines.findIndex((candidate, index) => index < top && form.test(candidate))
+    if (at >= 0) return lines.with(at, line).join('\n')
+  }
+  return [line, ...lines].join('\n')
+}
+
 function parseToml(text: string): unknown {
   try {
     return smolToml.parse(text)

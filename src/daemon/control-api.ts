@@ -31,7 +31,7 @@ export interface ControlRoute {
   handle(request: ControlRequest): Promise<ControlAnswer>
 }
 
-const text = v.pipe(v.string(), v.nonEmpty(), v.maxLength(8192))
+const text = v.pipe(v.string(), v.maxLength(8192))
 
 /** `stop` ends the daemon. */
 export function controlRoutes(device: Device, options: { readonly stop: () => void }): readonly ControlRoute[] {

@@ -16,7 +16,7 @@ import { problemOf } from './problem.ts'
 import { makePrivateFolder, systemErrorName } from './state-folder.ts'
 
 /** Who is at the other end of a unix socket, as the system says. */
-export type PeerCredentials = (socket: Socket) => { readonly uid: number } | undefined
+export type PeerCredentials = (socket: Socket) => Promise<{ readonly uid: number } | undefined>
 
 export interface ControlServerOptions {
   readonly path: string
@@ -37,23 +37,16 @@ export async function startControlServer(options: ControlServerOptions): Promise
   const { path, logger } = options
   await makePrivateFolder(dirname(path))
   await removeStaleSocket(path)
-  const strangers = new WeakSet<Socket>()
+  const trusted = new WeakMap<Socket, Promise<boolean>>()
   const server = createServer({ requestTimeout: 0, headersTimeout: 10_000 }, (request, response) => {
-    const answered = strangers.has(request.socket)
-      ? Promise.reject(
-          new PunchGuardError('PERMISSION_DENIED', 'this daemon belongs to another user', {
-            hint: 'run this as its owner or as root',
-          }),
-        )
-      : answer(request, response, options)
-    runInBackground(answered, (error) => sendProblem(response, error, { logger }))
+    const answered = async (): Promise<void> => {
+      if (!(await trusted.get(request.socket))) throw anotherUser()
+      await answer(request, response, options)
+    }
+    runInBackground(answered(), (error) => sendProblem(response, error, { logger }))
   })
   server.maxConnections = maximumConnections
-  server.on('connection', (socket) => {
-    if (options.peerCredentials === undefined) return
-    const uid = options.peerCredentials(socket)?.uid
-    if (uid !== 0 && (uid === undefined || uid !== process.getuid?.())) strangers.add(socket)
-  })
+  server.on('connection', (socket) => trusted.set(socket, isTrusted(socket, options.peerCredentials)))
   await new Promise<void>((resolve, reject) => {
     const mask = process.umask(0o177)
     server.once('error', (cause) => {
@@ -72,6 +65,19 @@ export async function startControlServer(options: ControlServerOptions): Promise
       rmSync(path, { force: true })
     },
   }
+}
+
+/** Root and the user of this process; nobody when the system cannot tell. */
+async function isTrusted(socket: Socket, peerCredentials: PeerCredentials | undefined): Promise<boolean> {
+  if (peerCredentials === undefined) return true
+  const uid = (await peerCredentials(socket).catch(() => undefined))?.uid
+  return uid !== undefined && (uid === 0 || uid === process.getuid?.())
+}
+
+function anotherUser(): PunchGuardError {
+  return new PunchGuardError('PERMISSION_DENIED', 'this daemon belongs to another user', {
+    hint: 'run this as its owner or as root',
+  })
 }
 
 /** After a SIGKILL the socket is still there and nobody answers. */

@@ -5,9 +5,9 @@
 
 import { hostname } from 'node:os'
 import { errorMessage } from '../api/errors.ts'
+import { peerCredentials } from '../net/peer-credentials.ts'
 import { systemClock } from '../util/clock.ts'
 import { version } from '../util/version.ts'
-import type { PeerCredentials } from './control-server.ts'
 import { type CreateDevice, type Daemon, startDaemon } from './daemon.ts'
 import { openLog } from './log-file.ts'
 import { controlSocketPath, currentPathOptions, logFilePath, stateFolderPath } from './paths.ts'
@@ -15,7 +15,6 @@ import { type Problem, problemOf } from './problem.ts'
 
 export interface RunDaemonOptions {
   readonly createDevice: CreateDevice
-  readonly peerCredentials?: PeerCredentials
   readonly verbose: boolean
   /** Log lines go to standard error too. */
   readonly foreground: boolean
@@ -47,7 +46,8 @@ export async function runDaemon(options: RunDaemonOptions): Promise<void> {
           verbose: options.verbose,
           ...(options.foreground && { also: (line: string) => void process.stderr.write(`${line}\n`) }),
         }),
-      ...(options.peerCredentials && { peerCredentials: options.peerCredentials }),
+      // Other systems than Linux rely on the mode of the socket and of its folder.
+      ...(process.platform === 'linux' && { peerCredentials }),
     })
   } catch (error) {
     report({ kind: 'failed', problem: problemOf(error) })

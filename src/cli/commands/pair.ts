@@ -1,0 +1,152 @@
+/** punchguard pair [CODE]: makes an invite, or uses one. */
+
+import { readFile } from 'node:fs/promises'
+import { withDeviceName } from '../../api/config.ts'
+import type { DeviceEvent } from '../../api/device.ts'
+import { deviceNameRule, isDeviceName } from '../../api/device-name.ts'
+import { PunchGuardError } from '../../api/errors.ts'
+import { configFilePath } from '../../daemon/paths.ts'
+import { makePrivateFolder } from '../../daemon/state-folder.ts'
+import { writeAtomically } from '../../daemon/state-store.ts'
+import { systemClock } from '../../util/clock.ts'
+import { formatDuration } from '../../util/wall-time.ts'
+import { type CommandContext, type CommandInput, durationOption, flag, textOption, usage } from '../command.ts'
+import { ensureDaemon } from '../start-daemon.ts'
+import { hint, note, print, printJson, step, toTerminal } from '../terminal.ts'
+
+/** How long CODE is tried when nothing is said, ms. */
+const defaultPatience = 120_000
+/** How long after its expiry an invite that is being used may take, ms. */
+const grace = 60_000
+
+export async function run(context: CommandContext, input: CommandInput): Promise<void> {
+  const [code] = input.positional
+  const validFor = durationOption(input, 'for')
+  const json = flag(input, 'json')
+  await setName(context, textOption(input, 'name'))
+  await ensureDaemon(context)
+  if (!json && process.getuid?.() !== 0) {
+    hint(`paired without root, this device keeps its keys in ${context.stateFolder}; opening the tunnel needs root`)
+  }
+  const pairing = { json, validFor, wait: flag(input, 'wait') }
+  try {
+    const peer = code === undefined ? await inviteOther(context, pairing) : await useInvite(context, code, pairing)
+    if (peer === undefined) return
+    if (json) return printJson({ event: 'paired', peer })
+    print(`paired with ${peer}`)
+    note('Next, on both devices: punchguard up')
+  } catch (error) {
+    if (json && error instanceof PunchGuardError) {
+      printJson({ event: 'failed', code: error.code, message: error.message, hint: error.hint })
+    }
+    throw error
+  }
+}
+
+interface Pairing {
+  readonly json: boolean
+  readonly validFor: number | undefined
+  readonly wait: boolean
+}
+
+/** The name of the peer that used our invite; `undefined` when we do not wait for it. */
+async function inviteOther({ client }: CommandContext, pairing: Pairing): Promise<string | undefined> {
+  const { json, validFor, wait } = pairing
+  const abort = new AbortController()
+  const { events } = await client.subscribe({ signal: abort.signal })
+  const { code, expires } = await client.invite(validFor === undefined ? {} : { validFor })
+  const validity = expires - systemClock.wallTime()
+  if (json) printJson({ event: 'invite', code, expires })
+  else await showInvite(code, validity)
+  try {
+    if (!wait) return undefined
+    using _ = systemClock.after(validity + grace, () => abort.abort())
+    process.once('SIGINT', () => {
+      if (!json)
+        note(
+          `\nThe invite stays valid for ${formatDuration(expires - systemClock.wallTime())}; pairing goes on in the background.`,
+        )
+      process.exit(130)
+    })
+    for await (const event of events) {
+      const peer = showPairing(event, json)
+      if (peer !== undefined) return peer
+    }
+  } finally {
+    abort.abort()
+  }
+  if (systemClock.wallTime() < expires) {
+    throw new PunchGuardError('DAEMON_NOT_RUNNING', 'the daemon ended meanwhile', { hint: 'punchguard logs shows why' })
+  }
+  throw new PunchGuardError('TIMEOUT', 'nobody used the invite before it expired', {
+    hint: 'make a new one: punchguard pair',
+  })
+}
+
+async function useInvite({ client }: CommandContext, code: string, { json, validFor }: Pairing): Promise<string> {
+  const patience = validFor ?? defaultPatience
+  const late = new PunchGuardError('TIMEOUT', `the other device did not answer within ${formatDuration(patience)}`, {
+    hint: 'its daemon must run and be online: punchguard status there; then try again, the invite is not used up',
+  })
+  const abort = new AbortController()
+  const { events } = await client.subscribe({ signal: abort.signal })
+  using _ = systemClock.after(patience, () => abort.abort(late))
+  const showing = (async () => {
+    for await (const event of events) showPairing(event, json, { quietly: true })
+  })()
+  try {
+    return await client.join(code, { signal: abort.signal })
+  } finally {
+    abort.abort()
+    await showing
+  }
+}
+
+/**
+ * Tells one step; the peer's name when it was the last one. `quietly`: the outcome is told by somebody else.
+ * @throws PunchGuardError PEER_REFUSED when pairing failed
+ */
+function showPairing(
+  event: DeviceEvent,
+  json: boolean,
+  options: { readonly quietly?: boolean } = {},
+): string | undefined {
+  if (event.kind !== 'pairing') return undefined
+  if (event.step === 'paired' && event.peer !== undefined && options.quietly !== true) return event.peer
+  if (event.step === 'failed' || event.step === 'paired') {
+    if (options.quietly || event.step === 'paired') return undefined
+    throw new PunchGuardError('PEER_REFUSED', event.text, { hint: event.hint ?? 'make a new invite: punchguard pair' })
+  }
+  const { at, step: name, peer, text } = event
+  if (json) printJson({ event: 'pairing', step: name, text, ...(peer !== undefined && { peer }) })
+  else step(at, text)
+  return undefined
+}
+
+async function showInvite(code: string, validity: number): Promise<void> {
+  note(`On the other device, within ${formatDuration(validity)}, run: punchguard pair CODE, with this code:`)
+  note('')
+  print(code)
+  note('')
+  if (!toTerminal) return
+  const { renderUnicodeCompact } = await import('uqr')
+  const picture = renderUnicodeCompact(code.toUpperCase(), { ecc: 'L', border: 1 })
+  const [first = ''] = picture.split('\n')
+  if (first.length <= (process.stdout.columns ?? 0)) note(picture)
+}
+
+/** Writes the name into config.toml. A running daemon must have that name already. */
+async function setName(context: CommandContext, name: string | undefined): Promise<void> {
+  if (name === undefined) return
+  if (!isDeviceName(name)) throw usage(`"${name}" cannot be a device's name`, `a name is ${deviceNameRule}`)
+  const status = await context.client.status().catch((error: unknown) => {
+    if (error instanceof PunchGuardError && error.code === 'DAEMON_NOT_RUNNING') return undefined
+    throw error
+  })
+  if (status?.name === name) return
+  if (status !== undefined)
+    throw usage(`the daemon is running, and this device is called "${status.name}"`, 'punchguard stop, then pair again')
+  const path = configFilePath(context.stateFolder)
+  await makePrivateFolder(context.stateFolder)
+  await writeAtomically(path, withDeviceName(await readFile(path, 'utf8').catch(() => undefined), name))
+}

@@ -6,7 +6,7 @@ import { PunchGuardError } from '../api/errors.ts'
 import { logFilePath } from '../daemon/paths.ts'
 import { errorOf } from '../daemon/problem.ts'
 import type { StartReport } from '../daemon/run-daemon.ts'
-import { fileError, makePrivateFolder } from '../daemon/state-folder.ts'
+import { fileError, makePrivateFolder } from '../net/state-folder.ts'
 import { delay, systemClock } from '../util/clock.ts'
 import type { CommandContext } from './command.ts'
 

@@ -3,8 +3,8 @@
 import { Agent, type IncomingMessage, request } from 'node:http'
 import type { DeviceEvent, DeviceStatus, InviteText } from '../api/device.ts'
 import { PunchGuardError } from '../api/errors.ts'
+import { systemErrorName } from '../net/state-folder.ts'
 import { errorOf } from './problem.ts'
-import { systemErrorName } from './state-folder.ts'
 
 export interface EventStream {
   /** The events from now on; ends when the daemon does, or when `signal` is aborted. */

@@ -8,12 +8,12 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createConnection, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { PunchGuardError } from '../api/errors.ts'
+import { makePrivateFolder, systemErrorName } from '../net/state-folder.ts'
 import type { Logger } from '../util/logger.ts'
 import { runInBackground } from '../util/run-in-background.ts'
 import type { ControlAnswer, ControlRoute } from './control-api.ts'
 import type { EventLog } from './event-log.ts'
 import { problemOf } from './problem.ts'
-import { makePrivateFolder, systemErrorName } from './state-folder.ts'
 
 /** Who is at the other end of a unix socket, as the system says. */
 export type PeerCredentials = (socket: Socket) => Promise<{ readonly uid: number } | undefined>

@@ -4,21 +4,15 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { type Config, parseConfig, renderDefaultConfig } from '../api/config.ts'
+import type { Config } from '../api/config.ts'
 import type { Device, DeviceEvent } from '../api/device.ts'
-import { PunchGuardError } from '../api/errors.ts'
 import type { StateStore } from '../api/state-store.ts'
-import { lockFile } from '../net/file-lock.ts'
+import { openDeviceFolder } from '../device/device-folder.ts'
 import { assertNever } from '../util/assert-never.ts'
 import type { Logger } from '../util/logger.ts'
 import { controlRoutes } from './control-api.ts'
 import { type PeerCredentials, startControlServer } from './control-server.ts'
 import { EventLog } from './event-log.ts'
-import { configFilePath } from './paths.ts'
-import { fileError, makePrivateFolder, openStateFolder, systemErrorName } from './state-folder.ts'
-import { FileStateStore, writeAtomically } from './state-store.ts'
 
 /** Makes the device; src/device/backends.ts has the real one. It goes up by itself when it was up before. */
 export type CreateDevice = (options: {
@@ -57,14 +51,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const taken: (AsyncDisposable | Disposable)[] = []
   const giveBack = (): Promise<void> => disposeAll(taken.splice(0).reverse())
   try {
-    const lock = await lockStateFolder(stateFolder)
-    taken.push(lock)
-    await openStateFolder(stateFolder)
+    const folder = await openDeviceFolder(stateFolder, options)
+    taken.push(folder)
     const logger = options.openLogger()
-    const config = await readConfig(stateFolder, options)
+    const { config, store, undoLogPath } = folder
     logger.info('starting', { version, name: config.name, folder: stateFolder, pid: process.pid })
-    const store = new FileStateStore(stateFolder)
-    const undoLogPath = join(stateFolder, 'undo.json')
     const device = await options.createDevice({ config, store, logger, undoLogPath, version })
     taken.push(device)
     const events = new EventLog(randomBytes(4).toString('hex'))
@@ -108,37 +99,6 @@ async function disposeAll(things: readonly (AsyncDisposable | Disposable)[]): Pr
     }
   }
   if (failures.length > 0) throw failures[0]
-}
-
-/** Before anything in the folder is touched: a second daemon changes nothing. */
-async function lockStateFolder(stateFolder: string): Promise<Disposable> {
-  await makePrivateFolder(stateFolder)
-  const path = join(stateFolder, 'daemon.lock')
-  try {
-    const lock = await lockFile(path)
-    if (lock !== undefined) return lock
-  } catch (error) {
-    if (error instanceof PunchGuardError) throw error
-    throw fileError(error, { code: 'STATE_UNWRITABLE', what: `${path} could not be written` })
-  }
-  throw new PunchGuardError('DAEMON_RUNNING', `a daemon is running already for ${stateFolder}`, {
-    hint: 'talk to it with punchguard status, or end it with punchguard stop',
-  })
-}
-
-/** The configuration file; a commented one is written when there is none. */
-async function readConfig(stateFolder: string, options: { readonly hostName: string }): Promise<Config> {
-  const path = configFilePath(stateFolder)
-  try {
-    return parseConfig(await readFile(path, 'utf8'), options)
-  } catch (error) {
-    if (error instanceof PunchGuardError) throw error
-    if (systemErrorName(error) !== 'ENOENT')
-      throw fileError(error, { code: 'PERMISSION_DENIED', what: `${path} could not be read` })
-  }
-  const text = renderDefaultConfig()
-  await writeAtomically(path, text)
-  return parseConfig(text, options)
 }
 
 function logEvent(logger: Logger, event: DeviceEvent): void {

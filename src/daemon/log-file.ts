@@ -7,10 +7,10 @@
 
 import { appendFileSync, chmodSync, renameSync, statSync } from 'node:fs'
 import { SecretKey, shortKey } from '../api/keys.ts'
+import { fileError, systemErrorName } from '../net/state-folder.ts'
 import type { Clock } from '../util/clock.ts'
 import type { LogFields, Logger, LogLevel } from '../util/logger.ts'
 import { formatUtc } from '../util/wall-time.ts'
-import { fileError, systemErrorName } from './state-folder.ts'
 
 /** Our choice: some days of a busy device. */
 const maximumLogBytes = 1024 * 1024

@@ -52,7 +52,3 @@ export function controlSocketPath(stateFolder: string, { environment, userId }: 
 export function logFilePath(stateFolder: string): string {
   return join(stateFolder, 'daemon.log')
 }
-
-export function configFilePath(stateFolder: string): string {
-  return join(stateFolder, 'config.toml')
-}

@@ -1,7 +1,7 @@
 /** punchguard export [FILE]: this device's card. */
 
 import { readFile, writeFile } from 'node:fs/promises'
-import { fileError, systemErrorName } from '../../daemon/state-folder.ts'
+import { fileError, systemErrorName } from '../../net/state-folder.ts'
 import { parseCard } from '../../pairing/card.ts'
 import { type CommandContext, type CommandInput, flag, usage } from '../command.ts'
 import { ensureDaemon } from '../start-daemon.ts'

@@ -1,7 +1,7 @@
 /** punchguard import [FILE|-|CARD]: pins another device's card. */
 
 import { open } from 'node:fs/promises'
-import { systemErrorName } from '../../daemon/state-folder.ts'
+import { systemErrorName } from '../../net/state-folder.ts'
 import { type CommandContext, type CommandInput, flag, usage } from '../command.ts'
 import { ensureDaemon } from '../start-daemon.ts'
 import { note, print, printJson } from '../terminal.ts'

@@ -2,7 +2,7 @@
 
 import { closeSync, fstatSync, openSync, readSync, statSync, watch } from 'node:fs'
 import { logFilePath } from '../../daemon/paths.ts'
-import { fileError, systemErrorName } from '../../daemon/state-folder.ts'
+import { fileError, systemErrorName } from '../../net/state-folder.ts'
 import { type CommandContext, type CommandInput, flag, textOption, usage } from '../command.ts'
 import { note } from '../terminal.ts'
 

@@ -1,7 +1,7 @@
 /** punchguard stop: ends the daemon, and waits until it has given everything back. */
 
-import { join } from 'node:path'
 import { PunchGuardError } from '../../api/errors.ts'
+import { lockFilePath } from '../../device/device-folder.ts'
 import { lockFile } from '../../net/file-lock.ts'
 import { delay, systemClock } from '../../util/clock.ts'
 import { type CommandContext, type CommandInput, flag } from '../command.ts'
@@ -22,7 +22,7 @@ export async function run({ client, stateFolder }: CommandContext, input: Comman
   }
   const deadline = systemClock.now() + patience
   for (;;) {
-    const lock = await lockFile(join(stateFolder, 'daemon.lock'))
+    const lock = await lockFile(lockFilePath(stateFolder))
     lock?.[Symbol.dispose]()
     if (lock !== undefined) break
     if (systemClock.now() > deadline) {

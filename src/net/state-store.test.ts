@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type ErrorCode, PunchGuardError } from '../api/errors.ts'
-import { lockFile } from '../net/file-lock.ts'
-import { controlSocketPath, stateFolderPath } from './paths.ts'
+import { lockFile } from './file-lock.ts'
 import { openStateFolder } from './state-folder.ts'
 import { FileStateStore } from './state-store.ts'
 
@@ -113,27 +112,4 @@ test('the lock of a folder has one holder at a time', async (t) => {
   const second = await lockFile(path)
   assert.ok(second !== undefined)
   second[Symbol.dispose]()
-})
-
-test('the state folder is the chosen one, root’s or the user’s', () => {
-  assert.equal(stateFolderPath({ environment: { PUNCHGUARD_DIR: '/x/y/' }, userId: 0 }), '/x/y')
-  assert.equal(stateFolderPath({ environment: { PUNCHGUARD_DIR: '' }, userId: 0 }), '/var/lib/punchguard')
-  assert.equal(stateFolderPath({ environment: { XDG_STATE_HOME: '/s' }, userId: 7 }), '/s/punchguard')
-  assert.equal(stateFolderPath({ environment: { HOME: '/home/a' }, userId: 7 }), '/home/a/.local/state/punchguard')
-})
-
-test('a socket path too long for the system becomes a short one, the same every time', () => {
-  const short = controlSocketPath('/var/lib/punchguard', { environment: {}, userId: 0 })
-  assert.equal(short, '/var/lib/punchguard/control.sock')
-  const long = `/${'x'.repeat(120)}`
-  for (const options of [
-    { environment: {}, userId: 0 },
-    { environment: { XDG_RUNTIME_DIR: '/run/user/7' }, userId: 7 },
-    { environment: { XDG_RUNTIME_DIR: long }, userId: 7 },
-  ]) {
-    const path = controlSocketPath(long, options)
-    assert.ok(path.length <= 100, path)
-    assert.equal(controlSocketPath(long, options), path)
-    assert.notEqual(controlSocketPath(`${long}y`, options), path)
-  }
 })

@@ -1,0 +1,13 @@
+/** How often something was dropped, by reason: plain numbers for tests, logs and `status`. */
+
+export class DropCounter<Reason extends string> {
+  readonly #counts: Map<Reason, number> = new Map()
+
+  count(reason: Reason, by = 1): void {
+    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + by)
+  }
+
+  counts(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#counts)
+  }
+}

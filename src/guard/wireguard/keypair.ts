@@ -1,0 +1,59 @@
+/**
+ * The three keypairs of a peer, whitepaper §6.1 and §6.2: the current one is sent with, the previous one still receives,
+ * and a responder's next one becomes current when the peer has used it. The keys themselves are in the data plane.
+ */
+
+import type { Endpoint } from '../../api/endpoint.ts'
+import { REJECT_AFTER_TIME } from './constants.ts'
+
+export interface Keypair {
+  readonly localIndex: number
+  /** Monotonic ms. */
+  readonly created: number
+  /** Whether we sent the initiation. */
+  readonly initiator: boolean
+  /** Where the handshake message came from that completed it here. */
+  readonly from: Endpoint
+}
+
+export interface Keypairs {
+  readonly previous: Keypair | undefined
+  readonly current: Keypair | undefined
+  readonly next: Keypair | undefined
+}
+
+/** The new three, and those that are no longer among them. */
+export interface KeypairsChange {
+  readonly keypairs: Keypairs
+  readonly removed: readonly Keypair[]
+}
+
+export const noKeypairs: Keypairs = { previous: undefined, current: undefined, next: undefined }
+
+/** The response was authenticated: the responder holds the keys, so they are used at once. */
+export function installAsInitiator(old: Keypairs, keypair: Keypair): KeypairsChange {
+  return change(old, { previous: old.next ?? old.current, current: keypair, next: undefined })
+}
+
+/** We responded: the initiator may not have heard it, so the keypair waits for its first packet. */
+export function installAsResponder(old: Keypairs, keypair: Keypair): KeypairsChange {
+  return change(old, { previous: undefined, current: old.current, next: keypair })
+}
+
+/** The peer used the next keypair. */
+export function confirmNext(old: Keypairs): KeypairsChange {
+  return change(old, { previous: old.current, current: old.next, next: undefined })
+}
+
+export function isUsable(keypair: Keypair | undefined, now: number): keypair is Keypair {
+  return keypair !== undefined && now - keypair.created < REJECT_AFTER_TIME
+}
+
+export function listKeypairs(keypairs: Keypairs): readonly Keypair[] {
+  return [keypairs.previous, keypairs.current, keypairs.next].filter((keypair) => keypair !== undefined)
+}
+
+function change(old: Keypairs, keypairs: Keypairs): KeypairsChange {
+  const kept = listKeypairs(keypairs)
+  return { keypairs, removed: listKeypairs(old).filter((keypair) => !kept.includes(keypair)) }
+}

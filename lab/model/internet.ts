@@ -204,7 +204,7 @@ export class Internet<Payload> {
     if (onward === undefined) return undefined
     const translation = site.nat.translateOutbound(onward.flow, now)
     if (translation.kind === 'dropped') return this.#drop(translation.reason)
-    const translated = { ...onward, flow: translation.flow }
+    const translated = withFlow(onward, translation.flow, onward.ttl)
     if (translation.kind === 'inside') return { place: site.inner, packet: translated }
     return this.#carry(site.line.up, { place: site.outer, packet: translated }, now)
   }
@@ -214,11 +214,11 @@ export class Internet<Payload> {
     if (onward === undefined) return undefined
     const translation = site.nat.translateInbound(onward.flow, now)
     if (translation.kind === 'dropped') return this.#drop(translation.reason)
-    return { place: site.inner, packet: { ...onward, flow: translation.flow } }
+    return { place: site.inner, packet: withFlow(onward, translation.flow, onward.ttl) }
   }
 
   #hop(packet: Packet<Payload>): Packet<Payload> | undefined {
-    if (packet.ttl > 1) return { ...packet, ttl: packet.ttl - 1 }
+    if (packet.ttl > 1) return withFlow(packet, packet.flow, packet.ttl - 1)
     return this.#drop('ttl')
   }
 
@@ -249,6 +249,11 @@ export class Internet<Payload> {
       down: new Link(settings, new Generator(`${seed} down`)),
     }
   }
+}
+
+/** Spelled out because it runs several times a packet: spreading costs three times as much. */
+function withFlow<Payload>(packet: Packet<Payload>, flow: Flow, ttl: number): Packet<Payload> {
+  return { flow, ttl, size: packet.size, payload: packet.payload }
 }
 
 /** What the NAT of a site did so far. */

@@ -122,7 +122,9 @@ export class Nat {
     const expires = now + this.#lifetimes[flow.protocol]
     mapping.expires = expires
     permit(mapping, remoteKey(this.#behaviour.filtering, flow.destination, flow.destinationPort), expires)
-    const translated = { ...flow, source: this.#publicAddress, sourcePort: mapping.publicPort }
+    const { protocol, destination, destinationPort } = flow
+    const source = this.#publicAddress
+    const translated = { protocol, source, sourcePort: mapping.publicPort, destination, destinationPort }
     if (!loops) {
       this.#outbound++
       return { kind: 'outside', flow: translated }
@@ -144,7 +146,9 @@ export class Nat {
       mapping.permissions.set(key, mapping.expires)
     }
     this.#inbound++
-    return { kind: 'inside', flow: { ...flow, destination: mapping.address, destinationPort: mapping.port } }
+    const { protocol, source, sourcePort } = flow
+    const { address: destination, port: destinationPort } = mapping
+    return { kind: 'inside', flow: { protocol, source, sourcePort, destination, destinationPort } }
   }
 
   /** Forgets every mapping, as after a restart of the box. */

@@ -1,0 +1,78 @@
+/**
+ * The lab's internet between TUN interfaces: each packet a host sends is read from its interface, carried by lab/model
+ * and written, readdressed, into the interface of the host it reaches. Anything but IPv4 UDP, TCP and echo is dropped.
+ */
+
+import type { Tun } from '../src/net/tun/tun.ts'
+import type { Clock } from '../src/util/clock.ts'
+import { DeadlineTimer } from '../src/util/deadline-timer.ts'
+import { systemRandom } from '../src/util/random.ts'
+import { type Host, type HostOptions, Internet, type InternetStats } from './model/internet.ts'
+import { decodeIpPacket, type IpPacket, rewriteIpPacket } from './model/ip-packet.ts'
+
+/** The bytes as the sender wrote them, and what they say. */
+interface Carried {
+  readonly bytes: Uint8Array
+  readonly packet: IpPacket
+}
+
+export class Wire implements Disposable {
+  readonly internet: Internet<Carried>
+  readonly #clock: Clock
+  readonly #timer: DeadlineTimer
+  readonly #interfaces: Map<Host, Tun> = new Map()
+  #unreadable = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#timer = new DeadlineTimer(clock, () => this.#deliver())
+    this.internet = new Internet({
+      random: systemRandom,
+      copy: ({ bytes, packet }) => ({ bytes: bytes.slice(), packet }),
+    })
+  }
+
+  /** Joins an interface to the internet as a host. */
+  attach(tun: Tun, options: HostOptions): Host {
+    const host = this.internet.addHost(options)
+    this.#interfaces.set(host, tun)
+    tun.receive((bytes) => {
+      const packet = decodeIpPacket(bytes)
+      if (packet === undefined) {
+        this.#unreadable++
+        return
+      }
+      const { flow, ttl } = packet
+      const payload = { bytes: bytes.slice(), packet }
+      this.internet.send(host, { flow, ttl, size: bytes.length, payload }, this.#clock.now())
+      this.#deliver()
+    })
+    return host
+  }
+
+  detach(host: Host): void {
+    this.internet.removeHost(host)
+    this.#interfaces.delete(host)
+  }
+
+  /** `unreadable`: packets that are no whole IPv4 UDP, TCP or echo. */
+  stats(): InternetStats & { readonly unreadable: number } {
+    return { ...this.internet.stats(), unreadable: this.#unreadable }
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer[Symbol.dispose]()
+    this.#interfaces.clear()
+  }
+
+  #deliver(): void {
+    for (;;) {
+      const delivery = this.internet.next(this.#clock.now())
+      if (delivery === undefined) break
+      const { bytes, packet } = delivery.packet.payload
+      rewriteIpPacket(bytes, packet, delivery.packet)
+      this.#interfaces.get(delivery.host)?.write(bytes)
+    }
+    this.#timer.set(this.internet.deadline)
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * The lab as built: a namespace with the public servers, one for each device, and the wire between them. Taking it down
+ * closes the interfaces; the namespaces go with the lab's own.
+ */
+
+import type { Tun } from '../src/net/tun/tun.ts'
+import { systemClock } from '../src/util/clock.ts'
+import { changeLine, type Host, type Site } from './model/internet.ts'
+import { ipv4 } from './model/ipv4.ts'
+import type { SiteKind } from './model/kinds.ts'
+import type { LinkSettings } from './model/link.ts'
+import { Namespace, uplink } from './namespace.ts'
+import { addresses, type SitePlan, siteA, siteB } from './topology.ts'
+import { Wire } from './wire.ts'
+
+export interface WorldOptions {
+  readonly kinds: readonly [SiteKind, SiteKind]
+  readonly link: Partial<LinkSettings>
+}
+
+/** One device's place in the lab. */
+export interface Place {
+  readonly plan: SitePlan
+  readonly namespace: Namespace
+  /** The address others see. */
+  readonly publicAddress: string
+  /** The provider gives the site its other public address; what the NAT had mapped is gone. */
+  move(): void
+  setLink(settings: Partial<LinkSettings>): void
+}
+
+export class World implements AsyncDisposable {
+  readonly servers: Namespace
+  readonly a: Place
+  readonly b: Place
+  readonly wire: Wire
+  readonly #tuns: readonly Tun[]
+
+  private constructor(parts: {
+    readonly servers: Namespace
+    readonly places: readonly [Place, Place]
+    readonly wire: Wire
+    readonly tuns: readonly Tun[]
+  }) {
+    this.servers = parts.servers
+    this.a = parts.places[0]
+    this.b = parts.places[1]
+    this.wire = parts.wire
+    this.#tuns = parts.tuns
+  }
+
+  static async build({ kinds, link }: WorldOptions): Promise<World> {
+    const wire = new Wire(systemClock)
+    const servers = Namespace.make('servers')
+    const all = [...addresses.stun, ...addresses.tox]
+    const tun = await servers.plug(all.map((address) => `${address}/32`))
+    wire.attach(tun, { addresses: all.map(ipv4) })
+    const a = await buildPlace(wire, { plan: siteA, kind: kinds[0], link })
+    const b = await buildPlace(wire, { plan: siteB, kind: kinds[1], link })
+    return new World({ servers, places: [a.place, b.place], wire, tuns: [tun, a.tun, b.tun] })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.wire[Symbol.dispose]()
+    for (const tun of this.#tuns) await tun[Symbol.asyncDispose]()
+  }
+}
+
+interface PlaceOptions {
+  readonly plan: SitePlan
+  readonly kind: SiteKind
+  readonly link: Partial<LinkSettings>
+}
+
+async function buildPlace(wire: Wire, options: PlaceOptions): Promise<{ readonly place: Place; readonly tun: Tun }> {
+  const namespace = Namespace.make(options.plan.name)
+  const { plan, kind, link } = options
+  if (kind.kind === 'none') {
+    const tun = await namespace.plug([`${plan.publicAddresses[0]}/32`])
+    return { place: new PublicPlace(wire, { plan, namespace, tun, link }), tun }
+  }
+  const tun = await namespace.plug([`${plan.lanAddress}/24`])
+  const publicAddress = ipv4(plan.publicAddresses[0])
+  const site = wire.internet.addSite({ ...kind, publicAddress, link, lifetime: 120_000 })
+  wire.attach(tun, { addresses: [ipv4(plan.lanAddress)], site })
+  return { place: new NatPlace(wire, { plan, namespace, site }), tun }
+}
+
+class NatPlace implements Place {
+  readonly plan: SitePlan
+  readonly namespace: Namespace
+  readonly #wire: Wire
+  readonly #site: Site
+  #moves = 0
+
+  constructor(wire: Wire, parts: { readonly plan: SitePlan; readonly namespace: Namespace; readonly site: Site }) {
+    this.plan = parts.plan
+    this.namespace = parts.namespace
+    this.#wire = wire
+    this.#site = parts.site
+  }
+
+  get publicAddress(): string {
+    return this.plan.publicAddresses[this.#moves % 2 === 0 ? 0 : 1]
+  }
+
+  move(): void {
+    this.#moves++
+    this.#wire.internet.rebind(this.#site, ipv4(this.publicAddress))
+  }
+
+  setLink(settings: Partial<LinkSettings>): void {
+    changeLine(this.#site, settings)
+  }
+}
+
+/** A device with a public address: it is the device that gets another one. */
+class PublicPlace implements Place {
+  readonly plan: SitePlan
+  readonly namespace: Namespace
+  readonly #wire: Wire
+  readonly #tun: Tun
+  #link: Partial<LinkSettings>
+  #host: Host
+  #moves = 0
+
+  constructor(
+    wire: Wire,
+    parts: {
+      readonly plan: SitePlan
+      readonly namespace: Namespace
+      readonly tun: Tun
+      readonly link: Partial<LinkSettings>
+    },
+  ) {
+    this.plan = parts.plan
+    this.namespace = parts.namespace
+    this.#wire = wire
+    this.#tun = parts.tun
+    this.#link = parts.link
+    this.#host = this.#attach()
+  }
+
+  get publicAddress(): string {
+    return this.plan.publicAddresses[this.#moves % 2 === 0 ? 0 : 1]
+  }
+
+  move(): void {
+    const before = this.publicAddress
+    this.#moves++
+    this.#wire.detach(this.#host)
+    this.#host = this.#attach()
+    this.namespace.configure([
+      `addr add ${this.publicAddress}/32 dev ${uplink}`,
+      `addr del ${before}/32 dev ${uplink}`,
+      `route replace default dev ${uplink}`,
+    ])
+  }
+
+  setLink(settings: Partial<LinkSettings>): void {
+    this.#link = { ...this.#link, ...settings }
+    changeLine(this.#host, settings)
+  }
+
+  #attach(): Host {
+    return this.#wire.attach(this.#tun, { addresses: [ipv4(this.publicAddress)], link: this.#link })
+  }
+}

@@ -24,6 +24,8 @@ export interface Place {
   readonly namespace: Namespace
   /** The address others see. */
   readonly publicAddress: string
+  /** The one it gets by the next move. */
+  readonly nextPublicAddress: string
   /** The provider gives the site its other public address; what the NAT had mapped is gone. */
   move(): void
   setLink(settings: Partial<LinkSettings>): void
@@ -101,7 +103,11 @@ class NatPlace implements Place {
   }
 
   get publicAddress(): string {
-    return this.plan.publicAddresses[this.#moves % 2 === 0 ? 0 : 1]
+    return publicAddressAfter(this.#moves, this.plan)
+  }
+
+  get nextPublicAddress(): string {
+    return publicAddressAfter(this.#moves + 1, this.plan)
   }
 
   move(): void {
@@ -142,7 +148,11 @@ class PublicPlace implements Place {
   }
 
   get publicAddress(): string {
-    return this.plan.publicAddresses[this.#moves % 2 === 0 ? 0 : 1]
+    return publicAddressAfter(this.#moves, this.plan)
+  }
+
+  get nextPublicAddress(): string {
+    return publicAddressAfter(this.#moves + 1, this.plan)
   }
 
   move(): void {
@@ -165,4 +175,8 @@ class PublicPlace implements Place {
   #attach(): Host {
     return this.#wire.attach(this.#tun, { addresses: [ipv4(this.publicAddress)], link: this.#link })
   }
+}
+
+function publicAddressAfter(moves: number, { publicAddresses }: SitePlan): string {
+  return publicAddresses[moves % 2 === 0 ? 0 : 1]
 }

@@ -1,0 +1,90 @@
+/** Everything a run of the lab stands on: the world, its servers, two devices and an agent beside each. */
+
+import type { DeviceEvent } from '../src/api/device.ts'
+import { PunchGuardError } from '../src/api/errors.ts'
+import { Agent } from './agent.ts'
+import { LabDevice } from './device.ts'
+import { configFor, Servers } from './servers.ts'
+import { limited } from './waiting.ts'
+import { type Place, World, type WorldOptions } from './world.ts'
+
+export interface SceneOptions extends WorldOptions {
+  /** An empty folder of our own; the devices' state folders are made in it. */
+  readonly folder: string
+  readonly signal: AbortSignal
+  readonly onEvent: (who: string, event: DeviceEvent) => void
+  readonly log: (line: string) => void
+}
+
+/** A device with its place and its agent. */
+export interface Actor {
+  readonly device: LabDevice
+  readonly place: Place
+  readonly agent: Agent
+}
+
+export class Scene implements AsyncDisposable {
+  readonly world: World
+  readonly a: Actor
+  readonly b: Actor
+  readonly #stack: AsyncDisposable[]
+
+  private constructor(parts: { world: World; a: Actor; b: Actor; stack: AsyncDisposable[] }) {
+    this.world = parts.world
+    this.a = parts.a
+    this.b = parts.b
+    this.#stack = parts.stack
+  }
+
+  /** Builds it all; the daemons are not started yet. */
+  static async build(options: SceneOptions): Promise<Scene> {
+    const { signal, log } = options
+    const stack: AsyncDisposable[] = []
+    try {
+      const world = await World.build(options)
+      stack.push(world)
+      const servers = new Servers(world.servers, { log })
+      stack.push(servers)
+      const ready = await limited(servers.ready, { within: 20_000, what: 'the start of the servers', signal })
+      const actor = (place: Place): Actor => {
+        const { name } = place.plan
+        const agent = new Agent(place.namespace, { log })
+        const onEvent = (event: DeviceEvent): void => options.onEvent(name, event)
+        const folder = `${options.folder}/${name}`
+        const { namespace } = place
+        const device = new LabDevice({ name, namespace, folder, config: configFor(ready), onEvent, log })
+        stack.push(agent, device)
+        return { device, place, agent }
+      }
+      return new Scene({ world, a: actor(world.a), b: actor(world.b), stack })
+    } catch (error) {
+      await disposeAll(stack)
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await disposeAll(this.#stack)
+  }
+}
+
+/** In reverse order; one that fails does not keep the others. */
+async function disposeAll(stack: AsyncDisposable[]): Promise<void> {
+  for (const one of stack.splice(0).reverse()) {
+    try {
+      await one[Symbol.asyncDispose]()
+    } catch {
+      // Whatever is left goes with the namespaces.
+    }
+  }
+}
+
+/** The one address of the peer that an IPv4 program can use in the tunnel, as `status` says. */
+export async function tunnelAddressOfPeer(device: LabDevice): Promise<string> {
+  const { peers } = await device.status()
+  const address = peers[0]?.addresses.find((one) => one.includes('.'))
+  if (address !== undefined) return address
+  throw new PunchGuardError('DAEMON_FAILED', `status on ${device.name} shows no IPv4 address of its peer`, {
+    hint: 'run with --verbose to see what the devices say',
+  })
+}

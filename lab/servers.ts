@@ -1,0 +1,44 @@
+/** The public servers as one process in their namespace, and the configuration with which a device uses them. */
+
+import type { ChildProcess } from 'node:child_process'
+import { PunchGuardError } from '../src/api/errors.ts'
+import { processFile } from './agent.ts'
+import type { Namespace } from './namespace.ts'
+import type { ServerOptions, ServersReady } from './processes/server-protocol.ts'
+import { eachLine, startProgram, stopProgram } from './program.ts'
+import { addresses, stunPort, toxPort } from './topology.ts'
+
+export class Servers implements AsyncDisposable {
+  /** Resolves when all of them answer. */
+  readonly ready: Promise<ServersReady>
+  readonly #child: ChildProcess
+
+  constructor(namespace: Namespace, options: { readonly log: (line: string) => void }) {
+    const what: ServerOptions = { stun: addresses.stun, stunPort, tox: addresses.tox, toxPort }
+    const argv = [process.execPath, '--enable-source-maps', processFile('servers'), JSON.stringify(what)]
+    this.#child = startProgram(namespace.command(argv))
+    eachLine(this.#child.stderr, (line) => options.log(`servers: ${line}`))
+    this.ready = new Promise((resolve, reject) => {
+      eachLine(this.#child.stdout, (line) => resolve(JSON.parse(line)))
+      this.#child.once('exit', (status) => {
+        const message = `the lab's servers ended with status ${status}`
+        reject(new PunchGuardError('DAEMON_FAILED', message, { hint: 'run with --verbose to see why' }))
+      })
+    })
+    this.ready.catch(() => {})
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await stopProgram(this.#child, { patience: 1000 })
+  }
+}
+
+/** The lines of config.toml that make a device use these servers and no others. */
+export function configFor({ tox }: ServersReady): string {
+  const nodes = tox.map(
+    ({ host, udp, tcp, key }) =>
+      `[[bootstrap]]\nhost = "${host}"\nudp = ${udp}\ntcp = [${tcp.join(', ')}]\nkey = "${key}"\n`,
+  )
+  const stun = addresses.stun.map((address) => `"${address}:${stunPort}"`)
+  return `stun = [${stun.join(', ')}]\n${nodes.join('')}`
+}

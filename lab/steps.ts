@@ -1,0 +1,144 @@
+/** The steps of a run, each measured where a person would: at the command line and through the tunnel. */
+
+import { PunchGuardError } from '../src/api/errors.ts'
+import type { PingReply } from './agent.ts'
+import { machineTime } from './processes/agent-protocol.ts'
+import { type Actor, type Scene, tunnelAddressOfPeer } from './scene.ts'
+import { limited, pause } from './waiting.ts'
+
+/**
+ * Invites on a, joins on b; both commands run until both ends have pinned each other.
+ * @returns ms from the invite typed on b to the later of the two
+ */
+export async function pair({ a, b }: Scene, signal: AbortSignal): Promise<number> {
+  let invited: (code: string) => void = () => {}
+  const code = new Promise<string>((resolve) => {
+    invited = resolve
+  })
+  const inviting = a.device.follow(['pair', '--json'], (line) => {
+    const found = /"code":\s*"(pgi1[^"]+)"/.exec(line)?.[1]
+    if (found !== undefined) invited(found)
+  })
+  inviting.catch(() => {})
+  const typed = await limited(Promise.race([code, inviting.then(() => code)]), {
+    within: 15_000,
+    what: 'an invite on a',
+    signal,
+  })
+  const begin = machineTime()
+  const joining = b.device.follow(['pair', typed, '--json'], () => {})
+  await limited(Promise.all([inviting, joining]), { within: 60_000, what: 'pairing', signal })
+  return machineTime() - begin
+}
+
+/**
+ * Types `up` on both at once.
+ * @returns ms until the first ping from a through the tunnel is answered
+ */
+export async function up({ a, b }: Scene, signal: AbortSignal): Promise<number> {
+  const address = await tunnelAddressOfPeer(a.device)
+  const begin = machineTime()
+  const upOnBoth = Promise.all([a.device.run(['up']), b.device.run(['up'])])
+  const first = firstReply(a, { address, interval: 20, signal })
+  const [reply] = await Promise.all([first, upOnBoth])
+  return reply.at - begin
+}
+
+/** @throws PunchGuardError TIMEOUT when there is none within 60 s */
+export async function firstReply(
+  from: Actor,
+  { address, interval, signal }: { readonly address: string; readonly interval: number; readonly signal: AbortSignal },
+): Promise<PingReply> {
+  let answered: (reply: PingReply) => void = () => {}
+  const reply = new Promise<PingReply>((resolve) => {
+    answered = resolve
+  })
+  const pinging = from.agent.ping({ address, interval }, answered)
+  try {
+    return await limited(reply, { within: 60_000, what: 'a ping through the tunnel', signal })
+  } finally {
+    pinging[Symbol.dispose]()
+  }
+}
+
+/** Median round trip of ten pings through the tunnel, ms. */
+export async function roundTrip(from: Actor, signal: AbortSignal): Promise<number> {
+  const address = await tunnelAddressOfPeer(from.device)
+  const times: number[] = []
+  let enough: () => void = () => {}
+  const ten = new Promise<void>((resolve) => {
+    enough = resolve
+  })
+  const pinging = from.agent.ping({ address, interval: 50 }, ({ sentAt, at }) => {
+    if (times.push(at - sentAt) >= 10) enough()
+  })
+  try {
+    await limited(ten, { within: 10_000, what: `ten pings from ${from.device.name}`, signal })
+  } finally {
+    pinging[Symbol.dispose]()
+  }
+  return median(times)
+}
+
+export interface CopyResult {
+  readonly bytes: number
+  readonly equal: boolean
+  readonly megabitsPerSecond: number
+}
+
+/** Copies from a to b over TCP inside the tunnel. */
+export async function copy(
+  { a, b }: Scene,
+  { bytes, signal }: { bytes: number; signal: AbortSignal },
+): Promise<CopyResult> {
+  const port = await limited(b.agent.listen(), { within: 10_000, what: 'a TCP server on b', signal })
+  const address = await tunnelAddressOfPeer(a.device)
+  const copying = a.agent.copy({ address, port, bytes })
+  const { milliseconds, ...copied } = await limited(copying, { within: 180_000, what: 'the copy', signal })
+  return { bytes: copied.bytes, equal: copied.equal, megabitsPerSecond: (copied.bytes * 8) / milliseconds / 1000 }
+}
+
+/**
+ * Pings each 20 ms from a while its public address changes.
+ * @returns the longest gap between two replies, ms
+ */
+export async function heal({ a }: Scene, signal: AbortSignal): Promise<number> {
+  const address = await tunnelAddressOfPeer(a.device)
+  const replies: number[] = []
+  const pinging = a.agent.ping({ address, interval: 20 }, ({ at }) => void replies.push(at))
+  try {
+    await pause(500, signal)
+    a.place.move()
+    const movedAt = machineTime()
+    // Over when pings have come back without a long gap for a second, after the one the move made.
+    while (!steadySince(replies, movedAt)) {
+      await pause(100, signal)
+      if (machineTime() - movedAt < 60_000) continue
+      throw new PunchGuardError('TIMEOUT', 'the tunnel did not heal within 60 s', {
+        hint: 'run with --verbose to see what the devices say',
+      })
+    }
+  } finally {
+    pinging[Symbol.dispose]()
+  }
+  return longestGap(replies)
+}
+
+/** Whether replies have come steadily for a second, in their time, of which the beginning lies well after `movedAt`. */
+function steadySince(replies: readonly number[], movedAt: number): boolean {
+  const last = replies.at(-1) ?? 0
+  const recent = replies.filter((at) => at > last - 1000)
+  const first = recent[0] ?? last
+  return first > movedAt + 500 && recent.length >= 25 && longestGap(recent) < 250
+}
+
+function longestGap(times: readonly number[]): number {
+  return times.reduce((longest, at, index) => Math.max(longest, at - (times[index - 1] ?? at)), 0)
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const upper = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
+}

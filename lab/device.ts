@@ -3,7 +3,7 @@
  * would (dist/src/cli/main.js); its event stream is only listened to.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -134,11 +134,8 @@ export class LabDevice implements AsyncDisposable {
   }
 
   #command(args: readonly string[], onLine: (line: string) => void): Promise<CommandResult> {
-    const [program = '', ...rest] = this.#commandLine(args)
-    const child = spawn(program, rest, {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...this.#environment },
-    })
+    const child = startProgram(this.#commandLine(args), { env: this.#environment })
+    child.stdin?.end()
     this.#running.add(child)
     const out: string[] = []
     const problems: string[] = []

@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { PunchGuardError } from '../src/api/errors.ts'
-import { type ProgramResult, tryProgram } from './program.ts'
+import { environment, type ProgramResult, tryProgram } from './program.ts'
 
 const unshareAsRoot = ['unshare', '-nm', '--pid', '--fork', '--kill-child', '--mount-proc'] as const
 const unshareAsUser = ['unshare', '-Urnm', '--pid', '--fork', '--kill-child', '--mount-proc'] as const
@@ -31,7 +31,7 @@ export async function runInFreshNamespaces(
 ): Promise<number> {
   const enter = wayIn(options.say)
   const [command = '', ...args] = [...enter, 'sh', '-c', firstProcess, 'sh', process.execPath, '--enable-source-maps']
-  const child = spawn(command, [...args, ...program], { stdio: ['pipe', 'inherit', 'inherit'] })
+  const child = spawn(command, [...args, ...program], { stdio: ['pipe', 'inherit', 'inherit'], env: environment })
   // It may be gone already.
   child.stdin.on('error', () => {})
   const stop = (): void => void child.stdin.end()

@@ -44,11 +44,12 @@ export class Namespace {
   async plug(addresses: readonly string[], options: { readonly mtu?: number } = {}): Promise<Tun> {
     const name = `pg-${this.name}`.slice(0, 15)
     const parts = { system: await systemCalls(), poll: await sharedPollLoop() }
-    const tun = openTunNow({ name, mtu: options.mtu ?? 1500, queueLength }, parts)
+    const tun = openTunNow({ name, mtu: options.mtu ?? 1500 }, parts)
     runProgram(['ip', 'link', 'set', 'dev', name, 'netns', this.name, 'name', uplink])
     this.configure([
       // IPv6 is off outside: no link-local address, so the system says nothing by itself.
       `link set dev ${uplink} addrgenmode none`,
+      `link set dev ${uplink} txqueuelen ${queueLength}`,
       ...addresses.map((address) => `addr add ${address} dev ${uplink}`),
       `link set dev ${uplink} up`,
       `route add default dev ${uplink}`,

@@ -3,6 +3,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { errorMessage, PunchGuardError } from '../src/api/errors.ts'
 
+/** The administrator's programs are not on every user's path. */
+const { PATH: path = '' } = process.env
+export const environment: NodeJS.ProcessEnv = { ...process.env, PATH: `${path}:/usr/sbin:/sbin` }
+
 export interface ProgramResult {
   readonly status: number
   readonly stdout: string
@@ -12,7 +16,11 @@ export interface ProgramResult {
 /** Runs a program to its end; `status` 127 when it cannot be started. */
 export function tryProgram(argv: readonly string[], options: { readonly input?: string } = {}): ProgramResult {
   const [program = '', ...args] = argv
-  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8', input: options.input ?? '' })
+  const { status, stdout, stderr, error } = spawnSync(program, args, {
+    encoding: 'utf8',
+    input: options.input ?? '',
+    env: environment,
+  })
   if (error !== undefined) return { status: 127, stdout: '', stderr: errorMessage(error) }
   return { status: status ?? 1, stdout, stderr }
 }
@@ -33,7 +41,7 @@ export function startProgram(
   options: { readonly env?: Readonly<Record<string, string>> } = {},
 ): ChildProcess {
   const [program = '', ...args] = argv
-  return spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
+  return spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...environment, ...options.env } })
 }
 
 /** Calls back for every line of a stream, the last one too. */

@@ -5,6 +5,7 @@
 
 import type { Tun } from '../src/net/tun/tun.ts'
 import { systemClock } from '../src/util/clock.ts'
+import { KernelRouter } from './kernel-router.ts'
 import { changeLine, type Host, type Site } from './model/internet.ts'
 import { ipv4 } from './model/ipv4.ts'
 import type { SiteKind } from './model/kinds.ts'
@@ -15,6 +16,8 @@ import { Wire } from './wire.ts'
 
 export interface WorldOptions {
   readonly kinds: readonly [SiteKind, SiteKind]
+  /** Whose NAT: the lab's own, or the kernel's. */
+  readonly nat: 'model' | 'linux'
   readonly link: Partial<LinkSettings>
 }
 
@@ -51,14 +54,14 @@ export class World implements AsyncDisposable {
     this.#tuns = parts.tuns
   }
 
-  static async build({ kinds, link }: WorldOptions): Promise<World> {
+  static async build({ kinds, nat, link }: WorldOptions): Promise<World> {
     const wire = new Wire(systemClock)
     const servers = Namespace.make('servers')
     const all = [...addresses.stun, ...addresses.tox]
     const tun = await servers.plug(all.map((address) => `${address}/32`))
     wire.attach(tun, { addresses: all.map(ipv4) })
-    const a = await buildPlace(wire, { plan: siteA, kind: kinds[0], link })
-    const b = await buildPlace(wire, { plan: siteB, kind: kinds[1], link })
+    const a = await buildPlace(wire, { plan: siteA, kind: kinds[0], nat, link })
+    const b = await buildPlace(wire, { plan: siteB, kind: kinds[1], nat, link })
     return new World({ servers, places: [a.place, b.place], wire, tuns: [tun, a.tun, b.tun] })
   }
 
@@ -71,15 +74,17 @@ export class World implements AsyncDisposable {
 interface PlaceOptions {
   readonly plan: SitePlan
   readonly kind: SiteKind
+  readonly nat: 'model' | 'linux'
   readonly link: Partial<LinkSettings>
 }
 
 async function buildPlace(wire: Wire, options: PlaceOptions): Promise<{ readonly place: Place; readonly tun: Tun }> {
   const namespace = Namespace.make(options.plan.name)
-  const { plan, kind, link } = options
-  if (kind.kind === 'none') {
-    const tun = await namespace.plug([`${plan.publicAddresses[0]}/32`])
-    return { place: new PublicPlace(wire, { plan, namespace, tun, link }), tun }
+  const { plan, kind, nat, link } = options
+  if (kind.kind === 'none' || nat === 'linux') {
+    const outer = kind.kind === 'none' ? namespace : KernelRouter.make({ plan, kind, inside: namespace }).namespace
+    const tun = await outer.plug([`${plan.publicAddresses[0]}/32`])
+    return { place: new AddressedPlace(wire, { plan, namespace, outer, tun, link }), tun }
   }
   const tun = await namespace.plug([`${plan.lanAddress}/24`])
   const publicAddress = ipv4(plan.publicAddresses[0])
@@ -120,10 +125,11 @@ class NatPlace implements Place {
   }
 }
 
-/** A device with a public address: it is the device that gets another one. */
-class PublicPlace implements Place {
+/** A machine of ours has the public address, the device or its router: it is the machine that gets another one. */
+class AddressedPlace implements Place {
   readonly plan: SitePlan
   readonly namespace: Namespace
+  readonly #outer: Namespace
   readonly #wire: Wire
   readonly #tun: Tun
   #link: Partial<LinkSettings>
@@ -135,12 +141,15 @@ class PublicPlace implements Place {
     parts: {
       readonly plan: SitePlan
       readonly namespace: Namespace
+      /** Where the public address is. */
+      readonly outer: Namespace
       readonly tun: Tun
       readonly link: Partial<LinkSettings>
     },
   ) {
     this.plan = parts.plan
     this.namespace = parts.namespace
+    this.#outer = parts.outer
     this.#wire = wire
     this.#tun = parts.tun
     this.#link = parts.link
@@ -160,7 +169,7 @@ class PublicPlace implements Place {
     this.#moves++
     this.#wire.detach(this.#host)
     this.#host = this.#attach()
-    this.namespace.configure([
+    this.#outer.configure([
       `addr add ${this.publicAddress}/32 dev ${uplink}`,
       `addr del ${before}/32 dev ${uplink}`,
       `route replace default dev ${uplink}`,

@@ -30,6 +30,10 @@ export class Namespace {
     return namespace
   }
 
+  remove(): void {
+    runProgram(['ip', 'netns', 'delete', this.name])
+  }
+
   /** Runs lines of `ip` in it. */
   configure(lines: readonly string[]): void {
     runProgram(['ip', '-n', this.name, '-batch', '-'], { input: lines.map((line) => `${line}\n`).join('') })

@@ -1,7 +1,6 @@
 /** Everything a run of the lab stands on: the world, its servers, two devices and an agent beside each. */
 
 import type { DeviceEvent } from '../src/api/device.ts'
-import { PunchGuardError } from '../src/api/errors.ts'
 import { Agent } from './agent.ts'
 import { LabDevice } from './device.ts'
 import { configFor, Servers } from './servers.ts'
@@ -77,14 +76,4 @@ async function disposeAll(stack: AsyncDisposable[]): Promise<void> {
       // Whatever is left goes with the namespaces.
     }
   }
-}
-
-/** The one address of the peer that an IPv4 program can use in the tunnel, as `status` says. */
-export async function tunnelAddressOfPeer(device: LabDevice): Promise<string> {
-  const { peers } = await device.status()
-  const address = peers[0]?.addresses.find((one) => one.includes('.'))
-  if (address !== undefined) return address
-  throw new PunchGuardError('DAEMON_FAILED', `status on ${device.name} shows no IPv4 address of its peer`, {
-    hint: 'run with --verbose to see what the devices say',
-  })
 }

@@ -3,14 +3,18 @@
 import { PunchGuardError } from '../src/api/errors.ts'
 import type { PingReply } from './agent.ts'
 import { machineTime } from './processes/agent-protocol.ts'
-import { type Actor, type Scene, tunnelAddressOfPeer } from './scene.ts'
+import type { Actor, Scene } from './scene.ts'
 import { limited, pause } from './waiting.ts'
 
-/**
- * Invites on a, joins on b; both commands run until both ends have pinned each other.
- * @returns ms from the invite typed on b to the later of the two
- */
-export async function pair({ a, b }: Scene, signal: AbortSignal): Promise<number> {
+export interface Paired {
+  /** From the invite typed on b to both ends having pinned each other. */
+  readonly milliseconds: number
+  /** Of each device in the tunnel, IPv4. */
+  readonly tunnel: { readonly a: string; readonly b: string }
+}
+
+/** Invites on a, joins on b; both commands run until both ends have pinned each other. */
+export async function pair({ a, b }: Scene, signal: AbortSignal): Promise<Paired> {
   let invited: (code: string) => void = () => {}
   const code = new Promise<string>((resolve) => {
     invited = resolve
@@ -28,32 +32,45 @@ export async function pair({ a, b }: Scene, signal: AbortSignal): Promise<number
   const begin = machineTime()
   const joining = b.device.follow(['pair', typed, '--json'], () => {})
   await limited(Promise.all([inviting, joining]), { within: 60_000, what: 'pairing', signal })
-  return machineTime() - begin
+  const milliseconds = machineTime() - begin
+  return { milliseconds, tunnel: { a: await addressOfPeer(b), b: await addressOfPeer(a) } }
+}
+
+/** The one that an IPv4 program can use in the tunnel, as `status` says. */
+async function addressOfPeer({ device }: Actor): Promise<string> {
+  const { peers } = await device.status()
+  const address = peers[0]?.addresses.find((one) => one.includes('.'))?.split('/')[0]
+  if (address !== undefined) return address
+  throw new PunchGuardError('DAEMON_FAILED', `status on ${device.name} shows no IPv4 address of its peer`, {
+    hint: 'run with --verbose to see what the devices say',
+  })
+}
+
+/** What a step through the tunnel needs. `address`: of the other device in the tunnel. */
+export interface ThroughTunnel {
+  readonly address: string
+  readonly signal: AbortSignal
 }
 
 /**
- * Types `up` on both at once.
+ * Types `up` on both at once. `address` is b's.
  * @returns ms until the first ping from a through the tunnel is answered
  */
-export async function up({ a, b }: Scene, signal: AbortSignal): Promise<number> {
-  const address = await tunnelAddressOfPeer(a.device)
+export async function up({ a, b }: Scene, { address, signal }: ThroughTunnel): Promise<number> {
   const begin = machineTime()
   const upOnBoth = Promise.all([a.device.run(['up']), b.device.run(['up'])])
-  const first = firstReply(a, { address, interval: 20, signal })
+  const first = firstReply(a, { address, signal })
   const [reply] = await Promise.all([first, upOnBoth])
   return reply.at - begin
 }
 
 /** @throws PunchGuardError TIMEOUT when there is none within 60 s */
-export async function firstReply(
-  from: Actor,
-  { address, interval, signal }: { readonly address: string; readonly interval: number; readonly signal: AbortSignal },
-): Promise<PingReply> {
+async function firstReply(from: Actor, { address, signal }: ThroughTunnel): Promise<PingReply> {
   let answered: (reply: PingReply) => void = () => {}
   const reply = new Promise<PingReply>((resolve) => {
     answered = resolve
   })
-  const pinging = from.agent.ping({ address, interval }, answered)
+  const pinging = from.agent.ping({ address, interval: 20 }, answered)
   try {
     return await limited(reply, { within: 60_000, what: 'a ping through the tunnel', signal })
   } finally {
@@ -62,8 +79,7 @@ export async function firstReply(
 }
 
 /** Median round trip of ten pings through the tunnel, ms. */
-export async function roundTrip(from: Actor, signal: AbortSignal): Promise<number> {
-  const address = await tunnelAddressOfPeer(from.device)
+export async function roundTrip(from: Actor, { address, signal }: ThroughTunnel): Promise<number> {
   const times: number[] = []
   let enough: () => void = () => {}
   const ten = new Promise<void>((resolve) => {
@@ -86,24 +102,22 @@ export interface CopyResult {
   readonly megabitsPerSecond: number
 }
 
-/** Copies from a to b over TCP inside the tunnel. */
+/** Copies from a to b, at `address`, over TCP inside the tunnel. */
 export async function copy(
   { a, b }: Scene,
-  { bytes, signal }: { bytes: number; signal: AbortSignal },
+  { address, bytes, signal }: ThroughTunnel & { readonly bytes: number },
 ): Promise<CopyResult> {
   const port = await limited(b.agent.listen(), { within: 10_000, what: 'a TCP server on b', signal })
-  const address = await tunnelAddressOfPeer(a.device)
   const copying = a.agent.copy({ address, port, bytes })
   const { milliseconds, ...copied } = await limited(copying, { within: 180_000, what: 'the copy', signal })
   return { bytes: copied.bytes, equal: copied.equal, megabitsPerSecond: (copied.bytes * 8) / milliseconds / 1000 }
 }
 
 /**
- * Pings each 20 ms from a while its public address changes.
+ * Pings b, at `address`, each 20 ms from a while its public address changes.
  * @returns the longest gap between two replies, ms
  */
-export async function heal({ a }: Scene, signal: AbortSignal): Promise<number> {
-  const address = await tunnelAddressOfPeer(a.device)
+export async function heal({ a }: Scene, { address, signal }: ThroughTunnel): Promise<number> {
   const replies: number[] = []
   const pinging = a.agent.ping({ address, interval: 20 }, ({ at }) => void replies.push(at))
   try {

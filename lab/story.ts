@@ -50,20 +50,21 @@ async function play(figures: Partial<Figures>, { lab, report, folder, signal }: 
 
   report.line('a', '$ punchguard pair           (prints an invite)')
   report.line('b', '$ punchguard pair INVITE')
-  figures.paired_ms = await pair(scene, signal)
+  const { milliseconds, tunnel } = await pair(scene, signal)
+  figures.paired_ms = milliseconds
   report.line('', `paired: ${seconds(figures.paired_ms)} from the invite typed to both sides pinned`)
 
   report.line('', '$ punchguard up              (on both)')
-  figures.tunnel_up_ms = await up(scene, signal)
+  figures.tunnel_up_ms = await up(scene, { address: tunnel.b, signal })
   report.line('', `the first ping came back through the tunnel after ${seconds(figures.tunnel_up_ms)}`)
 
-  figures.ping_ms = await roundTrip(a, signal)
-  figures.ping_back_ms = await roundTrip(b, signal)
+  figures.ping_ms = await roundTrip(a, { address: tunnel.b, signal })
+  figures.ping_back_ms = await roundTrip(b, { address: tunnel.a, signal })
   report.line('', `ping a to b ${figures.ping_ms.toFixed(1)} ms, b to a ${figures.ping_back_ms.toFixed(1)} ms`)
   figures.path = await describedPath(scene)
   report.line('a', `$ punchguard status: ${figures.path}`)
 
-  const copied = await copy(scene, { bytes: lab.bytes, signal })
+  const copied = await copy(scene, { address: tunnel.b, bytes: lab.bytes, signal })
   figures.copied_bytes = copied.bytes
   figures.sha256_equal = copied.equal
   figures.copy_mbit_s = copied.megabitsPerSecond
@@ -75,7 +76,7 @@ async function play(figures: Partial<Figures>, { lab, report, folder, signal }: 
 
   const before = a.place.publicAddress
   report.line('a', `its public address changes now, from ${before} to ${a.place.nextPublicAddress}`)
-  figures.heal_ms = await heal(scene, signal)
+  figures.heal_ms = await heal(scene, { address: tunnel.b, signal })
   figures.path = await describedPath(scene)
   report.line('', `healed: the longest gap of a 20 ms ping was ${seconds(figures.heal_ms)}`)
   report.line('a', `$ punchguard status: ${figures.path}`)

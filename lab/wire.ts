@@ -16,11 +16,23 @@ interface Carried {
   readonly packet: IpPacket
 }
 
+/** Bytes of IP packets that a host sent and that reached it. */
+export interface Traffic {
+  readonly sent: number
+  readonly received: number
+}
+
+interface Plug {
+  readonly tun: Tun
+  sent: number
+  received: number
+}
+
 export class Wire implements Disposable {
   readonly internet: Internet<Carried>
   readonly #clock: Clock
   readonly #timer: DeadlineTimer
-  readonly #interfaces: Map<Host, Tun> = new Map()
+  readonly #plugs: Map<Host, Plug> = new Map()
   #unreadable = 0
 
   constructor(clock: Clock) {
@@ -35,8 +47,10 @@ export class Wire implements Disposable {
   /** Joins an interface to the internet as a host. */
   attach(tun: Tun, options: HostOptions): Host {
     const host = this.internet.addHost(options)
-    this.#interfaces.set(host, tun)
+    const plug = { tun, sent: 0, received: 0 }
+    this.#plugs.set(host, plug)
     tun.receive((bytes) => {
+      plug.sent += bytes.length
       const packet = decodeIpPacket(bytes)
       if (packet === undefined) {
         this.#unreadable++
@@ -52,7 +66,13 @@ export class Wire implements Disposable {
 
   detach(host: Host): void {
     this.internet.removeHost(host)
-    this.#interfaces.delete(host)
+    this.#plugs.delete(host)
+  }
+
+  /** Since it was attached. */
+  traffic(host: Host): Traffic {
+    const { sent = 0, received = 0 } = this.#plugs.get(host) ?? {}
+    return { sent, received }
   }
 
   /** `unreadable`: packets that are no whole IPv4 UDP, TCP or echo. */
@@ -62,7 +82,7 @@ export class Wire implements Disposable {
 
   [Symbol.dispose](): void {
     this.#timer[Symbol.dispose]()
-    this.#interfaces.clear()
+    this.#plugs.clear()
   }
 
   #deliver(): void {
@@ -71,7 +91,10 @@ export class Wire implements Disposable {
       if (delivery === undefined) break
       const { bytes, packet } = delivery.packet.payload
       rewriteIpPacket(bytes, packet, delivery.packet)
-      this.#interfaces.get(delivery.host)?.write(bytes)
+      const plug = this.#plugs.get(delivery.host)
+      if (plug === undefined) continue
+      plug.received += bytes.length
+      plug.tun.write(bytes)
     }
     this.#timer.set(this.internet.deadline)
   }

@@ -12,7 +12,7 @@ import type { SiteKind } from './model/kinds.ts'
 import type { LinkSettings } from './model/link.ts'
 import { Namespace, uplink } from './namespace.ts'
 import { addresses, type SitePlan, siteA, siteB } from './topology.ts'
-import { Wire } from './wire.ts'
+import { type Traffic, Wire } from './wire.ts'
 
 export interface WorldOptions {
   readonly kinds: readonly [SiteKind, SiteKind]
@@ -32,6 +32,10 @@ export interface Place {
   /** The provider gives the site its other public address; what the NAT had mapped is gone. */
   move(): void
   setLink(settings: Partial<LinkSettings>): void
+  /** What went over its line since it was built or moved. */
+  traffic(): Traffic
+  /** Gives its namespaces back. */
+  remove(): void
 }
 
 export class World implements AsyncDisposable {
@@ -68,8 +72,14 @@ export class World implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.wire[Symbol.dispose]()
     for (const tun of this.#tuns) await tun[Symbol.asyncDispose]()
+    this.a.remove()
+    this.b.remove()
+    this.servers.remove()
   }
 }
+
+/** Of an idle UDP mapping: the least that RFC 4787 REQ-5 asks for, ms. */
+const mappingLifetime = 120_000
 
 interface PlaceOptions {
   readonly plan: SitePlan
@@ -88,9 +98,9 @@ async function buildPlace(wire: Wire, options: PlaceOptions): Promise<{ readonly
   }
   const tun = await namespace.plug([`${plan.lanAddress}/24`])
   const publicAddress = ipv4(plan.publicAddresses[0])
-  const site = wire.internet.addSite({ ...kind, publicAddress, link, lifetime: 120_000 })
-  wire.attach(tun, { addresses: [ipv4(plan.lanAddress)], site })
-  return { place: new NatPlace(wire, { plan, namespace, site }), tun }
+  const site = wire.internet.addSite({ ...kind, publicAddress, link, lifetime: mappingLifetime })
+  const host = wire.attach(tun, { addresses: [ipv4(plan.lanAddress)], site })
+  return { place: new NatPlace(wire, { plan, namespace, site, host }), tun }
 }
 
 class NatPlace implements Place {
@@ -98,13 +108,18 @@ class NatPlace implements Place {
   readonly namespace: Namespace
   readonly #wire: Wire
   readonly #site: Site
+  readonly #host: Host
   #moves = 0
 
-  constructor(wire: Wire, parts: { readonly plan: SitePlan; readonly namespace: Namespace; readonly site: Site }) {
+  constructor(
+    wire: Wire,
+    parts: { readonly plan: SitePlan; readonly namespace: Namespace; readonly site: Site; readonly host: Host },
+  ) {
     this.plan = parts.plan
     this.namespace = parts.namespace
     this.#wire = wire
     this.#site = parts.site
+    this.#host = parts.host
   }
 
   get publicAddress(): string {
@@ -122,6 +137,14 @@ class NatPlace implements Place {
 
   setLink(settings: Partial<LinkSettings>): void {
     changeLine(this.#site, settings)
+  }
+
+  traffic(): Traffic {
+    return this.#wire.traffic(this.#host)
+  }
+
+  remove(): void {
+    this.namespace.remove()
   }
 }
 
@@ -179,6 +202,15 @@ class AddressedPlace implements Place {
   setLink(settings: Partial<LinkSettings>): void {
     this.#link = { ...this.#link, ...settings }
     changeLine(this.#host, settings)
+  }
+
+  traffic(): Traffic {
+    return this.#wire.traffic(this.#host)
+  }
+
+  remove(): void {
+    this.namespace.remove()
+    if (this.#outer !== this.namespace) this.#outer.remove()
   }
 
   #attach(): Host {

@@ -70,6 +70,7 @@ export const c = {
   SOL_SOCKET: 1,
   SO_PEERCRED: 17,
   SO_RCVBUFFORCE: 33,
+  MSG_DONTWAIT: 0x40,
   CLONE_NEWNET: 0x40000000,
 } as const
 

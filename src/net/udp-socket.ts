@@ -10,7 +10,8 @@ import type { Endpoint } from '../api/endpoint.ts'
 import { PunchGuardError } from '../api/errors.ts'
 import type { DatagramSocket } from '../api/network.ts'
 import { descriptorOf } from './descriptor.ts'
-import { c, systemCalls } from './ffi.ts'
+import { c, type SystemCalls, systemCalls } from './ffi.ts'
+import { UdpDrain } from './udp-drain.ts'
 
 /** Plain counters. `dropped`: datagrams that were not sent, by the system's error code, `full` or `endpoint`. */
 export interface UdpStats {
@@ -23,6 +24,8 @@ export interface UdpStats {
 const receiveBufferSize = 2 * 1024 * 1024
 /** Bytes that may wait for a slow interface; more would only be late. */
 const sendQueueLimit = 512 * 1024
+/** Datagrams read past node:dgram in one turn of the event loop. */
+const drainLimit = 128
 
 export class UdpSocket implements DatagramSocket {
   readonly port: number
@@ -32,6 +35,8 @@ export class UdpSocket implements DatagramSocket {
   #received = 0
   #sent = 0
   #closed: Promise<void> | undefined
+  #drain: UdpDrain | undefined
+  #drained = false
 
   /** Of a bound socket, which it takes over. */
   constructor(socket: Socket) {
@@ -40,6 +45,7 @@ export class UdpSocket implements DatagramSocket {
     socket.on('message', (bytes, from) => {
       this.#received++
       this.#receiver(bytes, from)
+      this.#takeRest()
     })
     socket.on('error', (error) => this.#drop(errorCode(error)))
   }
@@ -67,6 +73,12 @@ export class UdpSocket implements DatagramSocket {
     this.#receiver = receiver
   }
 
+  /** From now on datagrams that wait behind another are read directly. */
+  drainWith(system: SystemCalls): void {
+    const { descriptor } = this
+    if (descriptor !== undefined) this.#drain = new UdpDrain(system, descriptor)
+  }
+
   stats(): UdpStats {
     return { received: this.#received, sent: this.#sent, dropped: { ...this.#dropped } }
   }
@@ -74,6 +86,23 @@ export class UdpSocket implements DatagramSocket {
   [Symbol.asyncDispose](): Promise<void> {
     this.#closed ??= new Promise((resolve) => this.#socket.close(() => resolve()))
     return this.#closed
+  }
+
+  /** Once a turn: a socket that is always full must not keep timers and other sockets waiting. */
+  #takeRest(): void {
+    if (this.#drain === undefined || this.#drained) return
+    for (let count = 0; count < drainLimit && this.#closed === undefined; count++) {
+      const next = this.#drain.next()
+      if (next === undefined) break
+      if (!this.#drained) setImmediate(this.#onTurn)
+      this.#drained = true
+      this.#received++
+      this.#receiver(next.bytes, next.from)
+    }
+  }
+
+  readonly #onTurn = (): void => {
+    this.#drained = false
   }
 
   readonly #onSent = (error: Error | null): void => {
@@ -104,7 +133,7 @@ export async function bindUdpSocket(port: number): Promise<UdpSocket> {
   }
   socket.removeAllListeners('error')
   const bound = new UdpSocket(socket)
-  await raiseReceiveBuffer(socket)
+  await prepare(socket, bound)
   return bound
 }
 
@@ -117,18 +146,20 @@ function addressesOnly(
   callback(null, host, 4)
 }
 
-/** As far as the system lets us: an unprivileged process stays below net.core.rmem_max. */
-async function raiseReceiveBuffer(socket: Socket): Promise<void> {
+/** A larger receive buffer, beyond what an unprivileged process gets where we may, and reading without libuv. */
+async function prepare(socket: Socket, bound: UdpSocket): Promise<void> {
   try {
     socket.setRecvBufferSize(receiveBufferSize)
-    const descriptor = descriptorOf(socket)
-    if (process.platform !== 'linux' || descriptor === undefined) return
+    if (process.platform !== 'linux') return
     const system = await systemCalls()
+    const { descriptor } = bound
+    if (descriptor === undefined) return
     const size = system.allocate(4)
     size.view.setInt32(0, receiveBufferSize, true)
     system.setsockopt(descriptor, c.SOL_SOCKET, c.SO_RCVBUFFORCE, size.address, 4)
+    bound.drainWith(system)
   } catch {
-    // The default size works too; it only loses more of a burst.
+    // node:dgram alone works too; it only loses more of a burst.
   }
 }
 

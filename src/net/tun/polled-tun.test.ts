@@ -79,15 +79,15 @@ test('nothing is read before there is a receiver', () => {
 
 test('a batch is bounded: the rest waits for the next turn', () => {
   const { tun, file, poll, got } = open()
-  for (let packet = 0; packet < 50; packet++) file.incoming.push(Uint8Array.of(packet))
+  for (let packet = 0; packet < 200; packet++) file.incoming.push(Uint8Array.of(packet))
   poll.turn()
-  assert.equal(got.length, 32)
+  assert.equal(got.length, 128)
   poll.turn()
   assert.deepEqual(
     got,
-    Array.from({ length: 50 }, (_, packet) => packet),
+    Array.from({ length: 200 }, (_, packet) => packet),
   )
-  assert.equal(tun.stats().received, 50)
+  assert.equal(tun.stats().received, 200)
 })
 
 test('an interface that is down is asked again after a pause, not at once', () => {

@@ -8,8 +8,8 @@ import { describeErrno, errno } from '../ffi.ts'
 import type { PollLoop } from '../poll-loop.ts'
 import type { Tun, TunDropReason, TunStats } from './tun.ts'
 
-/** Packets read a turn of the event loop: as many as Node.js reads from a UDP socket, so that neither side starves. */
-const batch = 32
+/** Packets read a turn of the event loop; net/udp-socket.ts reads as many, so that neither side starves. */
+const batch = 128
 /** The pause after EIO, ms: an interface that is down may stay readable. */
 const downPause = 50
 

@@ -3,15 +3,17 @@
  * must not wait for what only the daemon needs.
  */
 
+import { existsSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { errorMessage, PunchGuardError } from '../api/errors.ts'
 import type { CreateDevice } from '../daemon/daemon.ts'
+import { rootStateFolder } from '../daemon/paths.ts'
 import { nearestName } from '../util/nearest-name.ts'
 import { version } from '../util/version.ts'
 import { commandContext, type RunCommand, usage } from './command.ts'
 import { printError } from './terminal.ts'
 
-interface CommandRow {
+export interface CommandRow {
   readonly name: string
   /** In commander's notation. */
   readonly positional?: string
@@ -25,7 +27,8 @@ interface CommandRow {
 const json = ['--json', 'print JSON, one value a line'] as const
 const yes = ['-y, --yes', 'do not ask'] as const
 
-const rows: readonly CommandRow[] = [
+/** In the order of the help text. */
+export const commandRows: readonly CommandRow[] = [
   {
     name: 'pair',
     positional: '[code]',
@@ -113,7 +116,7 @@ Example, a private network between two devices:
   first device    $ sudo punchguard pair               prints an invite
   second device   $ sudo punchguard pair pgi1…         uses it
   both            $ sudo punchguard up
-                  $ punchguard status`
+                  $ sudo punchguard status`
 
 /** Runs one command line; resolves with the exit status. Never rejects. */
 export async function runCommandLine(
@@ -130,13 +133,22 @@ export async function runCommandLine(
       return 2
     }
     if (error instanceof PunchGuardError) {
-      printError(error)
+      printError(isAboutAnotherDevice(error) ? { message: error.message, hint: rootHint } : error)
       return error.code === 'USAGE' ? 2 : 1
     }
     printError({ message: errorMessage(error), hint: 'this is a fault of PunchGuard; the next lines say where' })
     process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
     return 1
   }
+}
+
+const rootHint = 'this user has a device of its own; root has one too: sudo punchguard …'
+
+/** A user asks for the daemon of its own folder, and probably means root's. */
+function isAboutAnotherDevice(error: PunchGuardError): boolean {
+  const { PUNCHGUARD_DIR: chosen = '' } = process.env
+  const isRoot = process.getuid?.() === 0
+  return error.code === 'DAEMON_NOT_RUNNING' && !isRoot && chosen === '' && existsSync(rootStateFolder)
 }
 
 /** Bare `punchguard` is `status`, with its options. */
@@ -153,7 +165,7 @@ function commandLine(createDevice: CreateDevice): Command {
     .version(version, '-V, --version', 'print the version')
     .helpCommand(false)
     .addHelpText('after', examples)
-  for (const row of rows) {
+  for (const row of commandRows) {
     const command = program.command(row.positional === undefined ? row.name : `${row.name} ${row.positional}`)
     command.description(row.summary).allowExcessArguments(false)
     for (const [flags, description] of row.options) command.option(flags, description)
@@ -176,7 +188,7 @@ function commandLine(createDevice: CreateDevice): Command {
 /** Commander's complaint as an error of ours: nearest names, no capital, no stack. */
 function usageError(error: CommanderError, words: readonly string[]): PunchGuardError {
   const message = error.message.replace(/^error: /, '').replace(/\.? Expected .*$/, '')
-  const known = rows.map((row) => row.name)
+  const known = commandRows.map((row) => row.name)
   const [command = ''] = words
   if (error.code === 'commander.unknownCommand') {
     const nearest = nearestName(command, known)
@@ -185,7 +197,7 @@ function usageError(error: CommanderError, words: readonly string[]): PunchGuard
       nearest === undefined ? `the commands are: ${known.join(', ')}` : `did you mean "${nearest}"?`,
     )
   }
-  const row = rows.find(({ name }) => name === command)
+  const row = commandRows.find(({ name }) => name === command)
   const wrong = /unknown option '([^'=]+)/.exec(message)?.[1]
   const flags = row?.options.map(([text]) => /--[a-z-]+/.exec(text)?.[0] ?? '') ?? []
   const nearest = wrong === undefined ? undefined : nearestName(wrong, flags)

@@ -28,6 +28,10 @@ export const interactive: boolean = process.stdin.isTTY === true && process.stde
 const { NO_COLOR: noColour = '' } = process.env
 const coloured = noColour === ''
 
+// `punchguard logs | head`: who reads no more wants no more. What cannot be said aloud is not worth dying for.
+process.stdout.on('error', () => process.exit(0))
+process.stderr.on('error', () => {})
+
 /** A line of the result. */
 export function print(line: string): void {
   process.stdout.write(`${line}\n`)

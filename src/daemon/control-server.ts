@@ -38,7 +38,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
   await makePrivateFolder(dirname(path))
   await removeStaleSocket(path)
   const trusted = new WeakMap<Socket, Promise<boolean>>()
-  const server = createServer({ requestTimeout: 0, headersTimeout: 10_000 }, (request, response) => {
+  const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, (request, response) => {
     const answered = async (): Promise<void> => {
       if (!(await trusted.get(request.socket))) throw anotherUser()
       await answer(request, response, options)

@@ -14,11 +14,13 @@ export function currentPathOptions(): PathOptions {
   return { environment: process.env, userId: process.getuid?.() }
 }
 
+export const rootStateFolder = '/var/lib/punchguard'
+
 /** $PUNCHGUARD_DIR, else /var/lib/punchguard for root, else the XDG state folder of the user. */
 export function stateFolderPath({ environment, userId }: PathOptions): string {
   const { PUNCHGUARD_DIR: chosen, XDG_STATE_HOME: stateHome, HOME: home } = environment
   if (chosen !== undefined && chosen !== '') return resolve(chosen)
-  if (userId === 0) return '/var/lib/punchguard'
+  if (userId === 0) return rootStateFolder
   return join(
     stateHome !== undefined && stateHome !== '' ? stateHome : join(home ?? homedir(), '.local/state'),
     'punchguard',

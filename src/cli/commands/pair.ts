@@ -26,7 +26,8 @@ export async function run(context: CommandContext, input: CommandInput): Promise
   await setName(context, textOption(input, 'name'))
   await ensureDaemon(context)
   if (!json && process.getuid?.() !== 0) {
-    hint(`paired without root, this device keeps its keys in ${context.stateFolder}; opening the tunnel needs root`)
+    const own = `you are not root: this pairs a device of your own, in ${context.stateFolder}`
+    hint(`${own}; its tunnel needs root, so better use sudo for pair too`)
   }
   const pairing = { json, validFor, wait: flag(input, 'wait') }
   try {

@@ -125,7 +125,7 @@ export async function heal({ a }: Scene, { address, signal }: ThroughTunnel): Pr
     a.place.move()
     const movedAt = machineTime()
     // Over when pings have come back without a long gap for a second, after the one the move made.
-    while (!steadySince(replies, movedAt)) {
+    while (!isSteadyAfter(replies, movedAt)) {
       await pause(100, signal)
       if (machineTime() - movedAt < 60_000) continue
       throw new PunchGuardError('TIMEOUT', 'the tunnel did not heal within 60 s', {
@@ -139,14 +139,14 @@ export async function heal({ a }: Scene, { address, signal }: ThroughTunnel): Pr
 }
 
 /** Whether replies have come steadily for a second, in their time, of which the beginning lies well after `movedAt`. */
-function steadySince(replies: readonly number[], movedAt: number): boolean {
+export function isSteadyAfter(replies: readonly number[], movedAt: number): boolean {
   const last = replies.at(-1) ?? 0
   const recent = replies.filter((at) => at > last - 1000)
   const first = recent[0] ?? last
-  return first > movedAt + 500 && recent.length >= 25 && longestGap(recent) < 250
+  return first > movedAt + 500 && last - first > 900 && longestGap(recent) < 250
 }
 
-function longestGap(times: readonly number[]): number {
+export function longestGap(times: readonly number[]): number {
   return times.reduce((longest, at, index) => Math.max(longest, at - (times[index - 1] ?? at)), 0)
 }
 

@@ -45,6 +45,8 @@ const cachedHeadStart = 400
 const punchTimeout = 15_000
 /** From a path to packets both ways, ms. */
 const joinTimeout = 6000
+/** After this the end whose turn it is not starts the handshake too: the other may not know that one is due. ms. */
+const joinPatience = 1500
 /** One try of the cached endpoint, ms; then pauses that double. */
 const resumeTimeout = 5000
 
@@ -206,8 +208,9 @@ async function join(
   const { guardPeer, link, clock, enter } = parts
   const { path, signal } = options
   enter({ kind: 'joining', path })
-  // The end that finishes the key agreement last starts the handshake: then both hold the same pre-shared key.
-  const initiate = !link.initiator
+  // The end that finishes the key agreement last starts the handshake: then both hold the same pre-shared key. On a
+  // resumed path both hold the one of last time, and only one end may be in need of a handshake.
+  const initiate = !link.initiator || path.status().kind === 'cached'
   const use = (): void => {
     if (parts.presharedKey() !== undefined) guardPeer.use(path, { initiate })
   }
@@ -226,6 +229,9 @@ async function join(
       }),
       link.subscribe((event) => {
         if (event.kind === 'agreed') use()
+      }),
+      clock.after(joinPatience, () => {
+        if (parts.presharedKey() !== undefined) guardPeer.use(path, { initiate: true })
       }),
       clock.after(joinTimeout, () => settle(() => reject(noHandshake(parts.peer)))),
     )

@@ -85,6 +85,7 @@ type ErrnoName =
   | 'EBUSY'
   | 'ENODEV'
   | 'EINVAL'
+  | 'EMSGSIZE'
   | 'ENOBUFS'
 
 const { errno: numbers } = constants
@@ -101,7 +102,13 @@ export const errno: Readonly<Record<ErrnoName, number>> = {
   EBUSY: numbers.EBUSY,
   ENODEV: numbers.ENODEV,
   EINVAL: numbers.EINVAL,
+  EMSGSIZE: numbers.EMSGSIZE,
   ENOBUFS: numbers.ENOBUFS,
+}
+
+/** `EBUSY`. */
+export function errnoName(value: number): string {
+  return getSystemErrorName(-value)
 }
 
 /** `EBUSY: resource busy or locked`, or the bare number of one that Node.js does not know. */

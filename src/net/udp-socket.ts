@@ -10,8 +10,8 @@ import type { Endpoint } from '../api/endpoint.ts'
 import { PunchGuardError } from '../api/errors.ts'
 import type { DatagramSocket } from '../api/network.ts'
 import { descriptorOf } from './descriptor.ts'
-import { c, type SystemCalls, systemCalls } from './ffi.ts'
-import { UdpDrain } from './udp-drain.ts'
+import { c, errno, errnoName, type SystemCalls, systemCalls } from './ffi.ts'
+import { UdpDescriptor } from './udp-descriptor.ts'
 
 /** Plain counters. `dropped`: datagrams that were not sent, by the system's error code, `full` or `endpoint`. */
 export interface UdpStats {
@@ -35,8 +35,10 @@ export class UdpSocket implements DatagramSocket {
   #received = 0
   #sent = 0
   #closed: Promise<void> | undefined
-  #drain: UdpDrain | undefined
+  #direct: UdpDescriptor | undefined
   #drained = false
+  /** Datagrams that node:dgram holds: later ones must not overtake them. */
+  #queued = 0
 
   /** Of a bound socket, which it takes over. */
   constructor(socket: Socket) {
@@ -61,22 +63,24 @@ export class UdpSocket implements DatagramSocket {
       this.#drop('endpoint')
       return
     }
-    if (this.#socket.getSendQueueSize() > sendQueueLimit) {
-      this.#drop('full')
+    if (this.#direct === undefined || this.#queued > 0) {
+      this.#queue(bytes, to)
       return
     }
-    // A copy: when the socket is busy the system takes the bytes later.
-    this.#socket.send(Buffer.from(bytes), to.port, to.address, this.#onSent)
+    const failed = this.#direct.send(bytes, to)
+    if (failed === 0) this.#sent++
+    else if (failed === errno.EAGAIN) this.#queue(bytes, to)
+    else this.#drop(errnoName(failed))
   }
 
   receive(receiver: (bytes: Uint8Array, from: Endpoint) => void): void {
     this.#receiver = receiver
   }
 
-  /** From now on datagrams that wait behind another are read directly. */
-  drainWith(system: SystemCalls): void {
+  /** From now on sends, and receives what waits behind a datagram, without libuv. */
+  speakDirectly(system: SystemCalls): void {
     const { descriptor } = this
-    if (descriptor !== undefined) this.#drain = new UdpDrain(system, descriptor)
+    if (descriptor !== undefined) this.#direct = new UdpDescriptor(system, descriptor)
   }
 
   stats(): UdpStats {
@@ -84,15 +88,17 @@ export class UdpSocket implements DatagramSocket {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
+    // Its number may go to another file at once.
+    this.#direct = undefined
     this.#closed ??= new Promise((resolve) => this.#socket.close(() => resolve()))
     return this.#closed
   }
 
   /** Once a turn: a socket that is always full must not keep timers and other sockets waiting. */
   #takeRest(): void {
-    if (this.#drain === undefined || this.#drained) return
+    if (this.#direct === undefined || this.#drained) return
     for (let count = 0; count < drainLimit && this.#closed === undefined; count++) {
-      const next = this.#drain.next()
+      const next = this.#direct.next()
       if (next === undefined) break
       if (!this.#drained) setImmediate(this.#onTurn)
       this.#drained = true
@@ -105,7 +111,18 @@ export class UdpSocket implements DatagramSocket {
     this.#drained = false
   }
 
+  #queue(bytes: Uint8Array, to: Endpoint): void {
+    if (this.#socket.getSendQueueSize() > sendQueueLimit) {
+      this.#drop('full')
+      return
+    }
+    this.#queued++
+    // A copy: when the socket is busy the system takes the bytes later.
+    this.#socket.send(Buffer.from(bytes), to.port, to.address, this.#onSent)
+  }
+
   readonly #onSent = (error: Error | null): void => {
+    this.#queued--
     if (error === null) this.#sent++
     else this.#drop(errorCode(error))
   }
@@ -157,7 +174,7 @@ async function prepare(socket: Socket, bound: UdpSocket): Promise<void> {
     const size = system.allocate(4)
     size.view.setInt32(0, receiveBufferSize, true)
     system.setsockopt(descriptor, c.SOL_SOCKET, c.SO_RCVBUFFORCE, size.address, 4)
-    bound.drainWith(system)
+    bound.speakDirectly(system)
   } catch {
     // node:dgram alone works too; it only loses more of a burst.
   }

@@ -20,6 +20,9 @@ export interface TunOptions {
   readonly queueLength?: number
 }
 
+/** The system calls that make an interface. */
+export type TunCalls = Pick<SystemCalls, 'allocate' | 'close' | 'errno' | 'ioctl' | 'open' | 'socket'>
+
 /** An open interface: the caller reads and writes the descriptor, and closes it. */
 export interface TunDevice {
   readonly fd: number
@@ -57,7 +60,7 @@ export function openTunNow(
 }
 
 /** Only the descriptor, non-blocking. `extraFlags`: more of TUNSETIFF's flags. */
-export function openTunDevice(system: SystemCalls, options: TunOptions & { readonly extraFlags?: number }): TunDevice {
+export function openTunDevice(system: TunCalls, options: TunOptions & { readonly extraFlags?: number }): TunDevice {
   if (!/^[^\s/:]{1,15}$/.test(options.name) || options.name === '.' || options.name === '..') {
     throw new PunchGuardError('CONFIG_INVALID', `'${options.name}' cannot be the name of an interface`, {
       hint: 'use 1 to 15 letters and digits, such as pg0',
@@ -73,7 +76,7 @@ export function openTunDevice(system: SystemCalls, options: TunOptions & { reado
   }
 }
 
-function attach(system: SystemCalls, fd: number, options: TunOptions & { readonly extraFlags?: number }): string {
+function attach(system: TunCalls, fd: number, options: TunOptions & { readonly extraFlags?: number }): string {
   const request = system.allocate(interfaceRequestSize)
   const asked = flags.tun | flags.noPacketInformation | flags.exclusive | (options.extraFlags ?? 0)
   request.bytes.set(new TextEncoder().encode(options.name))
@@ -88,7 +91,7 @@ function attach(system: SystemCalls, fd: number, options: TunOptions & { readonl
 }
 
 function configure(
-  system: SystemCalls,
+  system: TunCalls,
   request: NativeMemory,
   { what, code, value }: { readonly what: string; readonly code: number; readonly value: number },
 ): void {

@@ -60,7 +60,7 @@ async function udpFigures(): Promise<readonly Figure[]> {
   const sendBurst = (): void => {
     for (let count = 0; count < burst; count++) from.send(payload, target)
   }
-  const send = await measure('UDP send over loopback (node:dgram)', 'ns/packet', async () => {
+  const send = await measure('UDP send over loopback, with its delivery', 'ns/packet', async () => {
     const goal = received + burst
     const cost = await timed(burst, sendBurst)
     await until(() => received === goal)

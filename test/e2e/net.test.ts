@@ -153,7 +153,6 @@ test('a name that is taken is an error that says so', { timeout: 10_000 }, async
 test('thirty interfaces share one poll loop', { timeout: 10_000 }, async () => {
   const tuns = Array.from({ length: 30 }, () => open({ name: 'pgm%d' }))
   const heard = new Set<string>()
-  // Every interface that goes up sends a router solicitation, or another packet of IPv6, by itself.
   const all = new Promise<void>((resolve) => {
     for (const tun of tuns) tun.receive(() => heard.add(tun.name).size === tuns.length && resolve())
   })
@@ -242,6 +241,23 @@ test('a process with an open TUN ends at once, however it ends', { timeout: 10_0
     await promisify(execFile)('ip', args, { timeout: 5000 })
   }
   assert.equal(await findLink('pge0', runInside), undefined)
+})
+
+test('without privileges an interface is refused with a hint, and UDP works', { timeout: 10_000 }, async () => {
+  const script = `
+    const { systemCalls } = await import(${moduleUrl('ffi')})
+    const { openTun } = await import(${moduleUrl('tun/linux')})
+    const { systemHost } = await import(${moduleUrl('host-network')})
+    await systemCalls()
+    process.setgid(65534)
+    process.setuid(65534)
+    const socket = await systemHost().bindUdp({ port: 0 })
+    await socket[Symbol.asyncDispose]()
+    const error = await openTun({ name: 'pgu%d' }).catch((error) => error)
+    console.log(JSON.stringify({ code: error.code, hint: error.hint }))`
+  const { code, hint } = JSON.parse(await runInside(process.execPath, ['--input-type=module', '-e', script]))
+  assert.equal(code, 'PERMISSION_DENIED')
+  assert.match(hint, /CAP_NET_ADMIN/)
 })
 
 test('a new address is noticed through netlink alone; one of our own interfaces is not', {

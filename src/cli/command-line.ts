@@ -32,7 +32,7 @@ export const commandRows: readonly CommandRow[] = [
   {
     name: 'pair',
     positional: '[code]',
-    summary: 'pair with another device: without CODE print an invite, with CODE use one',
+    summary: 'pair with another device: without CODE print an invite, with CODE (or - for standard input) use one',
     options: [
       ['--name <name>', 'the name of this device on the others'],
       ['--for <duration>', 'how long the invite is valid (10m), or how long to try CODE (2m)'],

@@ -3,11 +3,9 @@
 import { open } from 'node:fs/promises'
 import { systemErrorName } from '../../net/state-folder.ts'
 import { type CommandContext, type CommandInput, flag, usage } from '../command.ts'
+import { readInput } from '../read-input.ts'
 import { ensureDaemon } from '../start-daemon.ts'
 import { note, print, printJson } from '../terminal.ts'
-
-/** A card is some 230 bytes; a file far larger is the wrong one. */
-const maximumBytes = 16 * 1024
 
 export async function run(context: CommandContext, input: CommandInput): Promise<void> {
   const card = await readCard(input.positional[0])
@@ -22,12 +20,12 @@ async function readCard(source: string | undefined): Promise<string> {
   if (source === undefined && process.stdin.isTTY) {
     throw usage('there is no card', 'give the card, a file with it, or - for standard input')
   }
-  if (source === undefined || source === '-') return readAll(process.stdin)
+  if (source === undefined || source === '-') return readInput(process.stdin)
   if (/^\s*pgi?\d[a-z2-7\s]{16}/i.test(source)) return source
   try {
     const file = await open(source)
     try {
-      return await readAll(file.createReadStream({ autoClose: false }))
+      return await readInput(file.createReadStream({ autoClose: false }))
     } finally {
       await file.close()
     }
@@ -42,14 +40,4 @@ async function readCard(source: string | undefined): Promise<string> {
         : `${source} could not be read: ${name}`
     throw usage(what, 'a card begins with pg1: punchguard export on the other device prints it')
   }
-}
-
-async function readAll(stream: AsyncIterable<Uint8Array | string>): Promise<string> {
-  let text = ''
-  for await (const chunk of stream) {
-    text += typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('latin1')
-    if (text.length > maximumBytes)
-      throw usage('this is far too long for a card', 'give the file that punchguard export wrote')
-  }
-  return text
 }

@@ -2,7 +2,6 @@
 
 import { readFile } from 'node:fs/promises'
 import { withDeviceName } from '../../api/config.ts'
-import type { DeviceEvent } from '../../api/device.ts'
 import { deviceNameRule, isDeviceName } from '../../api/device-name.ts'
 import { PunchGuardError } from '../../api/errors.ts'
 import { configFilePath } from '../../device/device-folder.ts'
@@ -11,8 +10,10 @@ import { writeAtomically } from '../../net/state-store.ts'
 import { systemClock } from '../../util/clock.ts'
 import { formatDuration } from '../../util/wall-time.ts'
 import { type CommandContext, type CommandInput, durationOption, flag, textOption, usage } from '../command.ts'
+import { PairingSteps } from '../pairing-steps.ts'
+import { readInput } from '../read-input.ts'
 import { ensureDaemon } from '../start-daemon.ts'
-import { hint, note, print, printJson, step, toTerminal } from '../terminal.ts'
+import { hint, note, print, printJson, toTerminal } from '../terminal.ts'
 
 /** How long CODE is tried when nothing is said, ms. */
 const defaultPatience = 120_000
@@ -20,7 +21,8 @@ const defaultPatience = 120_000
 const grace = 60_000
 
 export async function run(context: CommandContext, input: CommandInput): Promise<void> {
-  const [code] = input.positional
+  const [source] = input.positional
+  const code = source === '-' ? await readInput(process.stdin) : source
   const validFor = durationOption(input, 'for')
   const json = flag(input, 'json')
   await setName(context, textOption(input, 'name'))
@@ -53,35 +55,34 @@ interface Pairing {
 /** The name of the peer that used our invite; `undefined` when we do not wait for it. */
 async function inviteOther({ client }: CommandContext, pairing: Pairing): Promise<string | undefined> {
   const { json, validFor, wait } = pairing
+  const late = new PunchGuardError('TIMEOUT', 'nobody used the invite before it expired', {
+    hint: 'make a new one: punchguard pair',
+  })
   const abort = new AbortController()
   const { events } = await client.subscribe({ signal: abort.signal })
-  const { code, expires } = await client.invite(validFor === undefined ? {} : { validFor })
-  const validity = expires - systemClock.wallTime()
-  if (json) printJson({ event: 'invite', code, expires })
-  else await showInvite(code, validity)
   try {
+    const { code, expires } = await client.invite(validFor === undefined ? {} : { validFor })
+    const validity = expires - systemClock.wallTime()
+    if (json) printJson({ event: 'invite', code, expires })
+    else await showInvite(code, validity)
     if (!wait) return undefined
-    using _ = systemClock.after(validity + grace, () => abort.abort())
+    using steps = new PairingSteps({ json, client })
+    using _ = systemClock.after(validity, () => (steps.met ? undefined : abort.abort(late)))
+    using __ = systemClock.after(validity + grace, () => abort.abort(late))
     process.once('SIGINT', () => {
-      if (!json)
-        note(
-          `\nThe invite stays valid for ${formatDuration(expires - systemClock.wallTime())}; pairing goes on in the background.`,
-        )
+      if (!json) note('\nThe invite stays valid; pairing goes on in the background.')
       process.exit(130)
     })
     for await (const event of events) {
-      const peer = showPairing(event, json)
-      if (peer !== undefined) return peer
+      if (event.kind === 'pairing' && event.step === 'paired' && event.peer !== undefined) return event.peer
+      if (event.kind === 'pairing' && event.step === 'failed') throw pairingFailed(event)
+      steps.show(event)
     }
+    abort.signal.throwIfAborted()
   } finally {
     abort.abort()
   }
-  if (systemClock.wallTime() < expires) {
-    throw new PunchGuardError('DAEMON_NOT_RUNNING', 'the daemon ended meanwhile', { hint: 'punchguard logs shows why' })
-  }
-  throw new PunchGuardError('TIMEOUT', 'nobody used the invite before it expired', {
-    hint: 'make a new one: punchguard pair',
-  })
+  throw new PunchGuardError('DAEMON_NOT_RUNNING', 'the daemon ended meanwhile', { hint: 'punchguard logs shows why' })
 }
 
 async function useInvite({ client }: CommandContext, code: string, { json, validFor }: Pairing): Promise<string> {
@@ -92,8 +93,12 @@ async function useInvite({ client }: CommandContext, code: string, { json, valid
   const abort = new AbortController()
   const { events } = await client.subscribe({ signal: abort.signal })
   using _ = systemClock.after(patience, () => abort.abort(late))
+  using steps = new PairingSteps({ json, client })
   const showing = (async () => {
-    for await (const event of events) showPairing(event, json, { quietly: true })
+    // How it ends is told by the answer to `join`, with its code.
+    for await (const event of events) {
+      if (event.kind !== 'pairing' || (event.step !== 'paired' && event.step !== 'failed')) steps.show(event)
+    }
   })()
   try {
     return await client.join(code, { signal: abort.signal })
@@ -103,25 +108,8 @@ async function useInvite({ client }: CommandContext, code: string, { json, valid
   }
 }
 
-/**
- * Tells one step; the peer's name when it was the last one. `quietly`: the outcome is told by somebody else.
- * @throws PunchGuardError PEER_REFUSED when pairing failed
- */
-function showPairing(
-  event: DeviceEvent,
-  json: boolean,
-  options: { readonly quietly?: boolean } = {},
-): string | undefined {
-  if (event.kind !== 'pairing') return undefined
-  if (event.step === 'paired' && event.peer !== undefined && options.quietly !== true) return event.peer
-  if (event.step === 'failed' || event.step === 'paired') {
-    if (options.quietly || event.step === 'paired') return undefined
-    throw new PunchGuardError('PEER_REFUSED', event.text, { hint: event.hint ?? 'make a new invite: punchguard pair' })
-  }
-  const { at, step: name, peer, text } = event
-  if (json) printJson({ event: 'pairing', step: name, text, ...(peer !== undefined && { peer }) })
-  else step(at, text)
-  return undefined
+function pairingFailed(event: { readonly text: string; readonly hint?: string }): PunchGuardError {
+  return new PunchGuardError('PEER_REFUSED', event.text, { hint: event.hint ?? 'make a new invite: punchguard pair' })
 }
 
 async function showInvite(code: string, validity: number): Promise<void> {

@@ -217,7 +217,8 @@ export class Connection {
     }
     const moved = result.newest && this.#paths.prove(from)
     if (moved) effects.push({ kind: 'moved', to: from })
-    if (moved || (watch.silent && result.newest)) session.resendAll(now)
+    if (moved) session.resendAll(now)
+    else if (watch.silent && result.newest) session.resendOverdue(now)
     watch.heard(now, result.acknowledgedFrom)
     for (const packet of result.packets) effects.push({ kind: 'packet', packet })
     effects.push(...this.#flush(now, { urgent: moved }))
@@ -241,7 +242,7 @@ export class Connection {
   nudge(now: number): ConnectionEffect[] {
     const state = this.#state
     if (state.kind !== 'confirmed') return []
-    state.session.resendAll(now)
+    state.session.resendOverdue(now)
     state.watch.doubt(now, Math.min(400, Math.max(150, 2 * state.session.roundTrip + 50)))
     return this.tick(now)
   }

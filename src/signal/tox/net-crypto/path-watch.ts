@@ -73,7 +73,7 @@ export class PathWatch {
 
   /** What is due. */
   take(now: number): WatchWork {
-    if (this.#state.kind === 'trusted' && now - this.#heardAt >= silence) this.doubt(now, 0)
+    if (this.#state.kind === 'trusted' && now >= this.#heardAt + silence) this.doubt(now, 0)
     const state = this.#state
     if (state.kind === 'trusted') return { probe: false, silent: false }
     const probe = now >= state.probeAt

@@ -15,7 +15,7 @@ const maximumWaiting = 1_024
 const maximumTimeout = 3_000
 /** Our choice: a packet sent this long ago is sent again when it is asked for, however long the round trip, ms. */
 const longestPatience = 300
-/** Packets that are sent again in one go because no acknowledgement came: the first answer names the others. */
+/** The oldest packets, which are sent again when no acknowledgement comes: the first answer names the others. */
 const resentPerTimeout = 4
 
 interface UnderWay {
@@ -103,23 +103,25 @@ export class SendQueue {
     }
   }
 
-  /** The path changed: whatever is under way for a round trip is taken as lost. */
-  resendAll(now: number): void {
-    const patience = Math.min(this.#roundTrip.shortest, longestPatience)
-    for (const entry of this.#underWay.values()) if (now - entry.sentAt >= patience) entry.wanted = true
+  /** The path was bad: what has been under way for at least `age` ms is taken as lost. */
+  resend(now: number, age: number): void {
+    for (const entry of this.#underWay.values()) if (now >= entry.sentAt + age) entry.wanted = true
     this.#patience = 1
   }
 
   /** What is to be sent now: packets asked for, packets whose acknowledgement is overdue, new ones. */
   take(now: number): NumberedPacket[] {
     const due: UnderWay[] = []
-    let overdue = 0
+    const timeout = this.#timeout
+    let overdue = false
+    let position = 0
     for (const entry of this.#underWay.values()) {
-      const late = overdue < resentPerTimeout && now - entry.sentAt >= this.#timeout
-      if (late) overdue += 1
+      const late = position < resentPerTimeout && now >= entry.sentAt + timeout
       if (late || entry.wanted) due.push(entry)
+      overdue ||= late
+      position += 1
     }
-    if (overdue > 0) this.#patience = Math.min(this.#patience * 2, 8)
+    if (overdue) this.#patience = Math.min(this.#patience * 2, 8)
     while (this.#waiting.length > 0 && this.#underWay.size < maximumUnderWay) {
       if (distance(this.#start, this.#end) >= maximumAhead) break
       const packet = this.#waiting.shift()
@@ -139,10 +141,14 @@ export class SendQueue {
 
   /** When `take` has something to do next (monotonic ms), unless the peer says something before. */
   get deadline(): number | undefined {
+    const timeout = this.#timeout
     let deadline: number | undefined
+    let position = 0
     for (const entry of this.#underWay.values()) {
-      const at = entry.wanted ? entry.sentAt : entry.sentAt + this.#timeout
-      if (deadline === undefined || at < deadline) deadline = at
+      if (entry.wanted) return entry.sentAt
+      const at = entry.sentAt + timeout
+      if (position < resentPerTimeout && (deadline === undefined || at < deadline)) deadline = at
+      position += 1
     }
     return deadline
   }

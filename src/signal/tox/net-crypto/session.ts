@@ -111,9 +111,14 @@ export class CryptoSession {
     return this.lossy(Uint8Array.of(killId))
   }
 
-  /** The path changed: what is under way is sent again. */
+  /** The path changed: everything under way is sent again. */
   resendAll(now: number): void {
-    this.#sending.resendAll(now)
+    this.#sending.resend(now, 0)
+  }
+
+  /** The path may have been bad for a while: what should be acknowledged by now is sent again. */
+  resendOverdue(now: number): void {
+    this.#sending.resend(now, this.#roundTrip.shortest)
   }
 
   /** When `take` has something next, monotonic ms. */

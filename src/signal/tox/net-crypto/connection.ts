@@ -84,7 +84,10 @@ export type ConnectionEffect =
   | { readonly kind: 'moved'; readonly to: Endpoint }
   /** The path does not prove itself: the peer should be looked for. */
   | { readonly kind: 'silent' }
-  | { readonly kind: 'closed'; readonly reason: string }
+  | { readonly kind: 'closed'; readonly reason: string; readonly cause: CloseCause }
+
+/** The handshake stayed without an answer; the peer said goodbye; it began another connection; we ended it. */
+export type CloseCause = 'unanswered' | 'left' | 'replaced' | 'ended'
 
 export class Connection {
   readonly peer: ConnectionPeer
@@ -207,7 +210,7 @@ export class Connection {
     if (state.kind !== 'accepted' && state.kind !== 'confirmed') return 'unreadable'
     const result = state.session.receive(bytes, now)
     if (result.kind === 'dropped') return result.reason
-    if (result.kind === 'killed') return this.close('it said goodbye')
+    if (result.kind === 'killed') return this.#close('left', 'it said goodbye')
     const effects: ConnectionEffect[] = []
     const { session, peerSessionKey } = state
     const watch = state.kind === 'confirmed' ? state.watch : new PathWatch(now)
@@ -247,21 +250,19 @@ export class Connection {
     return this.tick(now)
   }
 
-  /** Ends the connection with a kill packet, when there is a session. */
+  /** Ends the connection with a kill packet, sent twice because nobody acknowledges it, when there is a session. */
   kill(reason: string): ConnectionEffect[] {
     const state = this.#state
-    if (state.kind !== 'confirmed' && state.kind !== 'accepted') return this.close(reason)
+    if (state.kind !== 'confirmed' && state.kind !== 'accepted') return this.#close('ended', reason)
     const bytes = state.session.kill()
-    return [...this.#targets().map((to) => send(bytes, to)), ...this.close(reason)]
+    const again = state.session.kill()
+    const goodbyes = this.#targets().flatMap((to) => [send(bytes, to), send(again, to)])
+    return [...goodbyes, ...this.#close('ended', reason)]
   }
 
-  /** Ends the connection without a word to the peer. */
-  close(reason: string): ConnectionEffect[] {
-    if (this.#state.kind === 'closed') return []
-    if (this.#state.kind === 'confirmed' || this.#state.kind === 'accepted') this.#state.session.wipe()
-    this.#sessionPair.secretKey.wipe()
-    this.#state = { kind: 'closed' }
-    return [{ kind: 'closed', reason }]
+  /** Another connection with this peer takes its place. */
+  replace(): ConnectionEffect[] {
+    return this.#close('replaced', 'it started anew')
   }
 
   tick(now: number): ConnectionEffect[] {
@@ -270,7 +271,7 @@ export class Connection {
       case 'cookie-requesting':
       case 'handshake-sent':
       case 'accepted': {
-        if (now >= state.retry.giveUpAt) return this.close('it did not answer')
+        if (now >= state.retry.giveUpAt) return this.#close('unanswered', 'it did not answer')
         const effects: ConnectionEffect[] = []
         if (now >= state.retry.nextAt) {
           const bytes = state.kind === 'cookie-requesting' ? state.request : state.handshake
@@ -309,6 +310,14 @@ export class Connection {
       default:
         return assertNever(state)
     }
+  }
+
+  #close(cause: CloseCause, reason: string): ConnectionEffect[] {
+    if (this.#state.kind === 'closed') return []
+    if (this.#state.kind === 'confirmed' || this.#state.kind === 'accepted') this.#state.session.wipe()
+    this.#sessionPair.secretKey.wipe()
+    this.#state = { kind: 'closed' }
+    return [{ kind: 'closed', reason, cause }]
   }
 
   #flush(now: number, options: { readonly urgent?: boolean } = {}): ConnectionEffect[] {

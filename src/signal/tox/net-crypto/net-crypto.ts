@@ -152,7 +152,7 @@ export class NetCrypto {
     if (existing !== undefined && equalBytes(existing.peer.dhtKey, target.dhtKey)) {
       return this.#from(friend, existing.addAddress(target.endpoint, now))
     }
-    const effects = existing === undefined ? [] : this.#from(friend, existing.close('it started anew'))
+    const effects = existing === undefined ? [] : this.#from(friend, existing.replace())
     const connection = Connection.begin(this.#local, { ...friend, dhtKey: target.dhtKey }, now)
     if (connection === undefined) return effects
     connection.addAddress(target.endpoint, now)
@@ -279,7 +279,7 @@ export class NetCrypto {
       const peer = { longTermKey: friend.longTermKey, handshakeKey: friend.handshakeKey, dhtKey }
       const answering = Connection.answer(this.#local, peer, { handshake, from, now })
       if (answering === undefined) return this.#drop('unreadable')
-      if (connection !== undefined) effects.push(...this.#from(friend, connection.close('it started anew')))
+      if (connection !== undefined) effects.push(...this.#from(friend, connection.replace()))
       connection = answering
       friend.connection = answering
     } else if (!connection.takeHandshake({ handshake, from, now })) {

@@ -11,6 +11,9 @@ export interface EventStream {
   readonly events: AsyncIterable<DeviceEvent>
 }
 
+/** Our choice: opening the tunnel takes longest of what is not a join, some seconds on a small machine, ms. */
+const answerPatience = 60_000
+
 export class ControlClient {
   readonly #socketPath: string
   readonly #agent: Agent
@@ -68,7 +71,8 @@ export class ControlClient {
   }
 
   async #ask<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
-    const response = await this.#send(method, path, options)
+    const signal = options.signal ?? AbortSignal.timeout(answerPatience)
+    const response = await this.#send(method, path, { ...options, signal })
     const text = await readText(response)
     if ((response.statusCode ?? 500) >= 400) throw errorOf(decodeAnswer(text))
     return decodeAnswer<T>(text)
@@ -94,7 +98,9 @@ export class ControlClient {
         },
         resolve,
       )
-      sent.once('error', (error) => reject(options.signal?.aborted ? options.signal.reason : connectionError(error)))
+      sent.once('error', (error) =>
+        reject(options.signal?.aborted ? abortReason(options.signal) : connectionError(error)),
+      )
       sent.end(body)
     })
   }
@@ -143,6 +149,14 @@ async function* readEvents(response: IncomingMessage, signal: AbortSignal): Asyn
     // The daemon ended, or we did.
     if (!signal.aborted && systemErrorName(error) !== 'ECONNRESET') throw error
   }
+}
+
+function abortReason(signal: AbortSignal): unknown {
+  if (!(signal.reason instanceof DOMException) || signal.reason.name !== 'TimeoutError') return signal.reason
+  return new PunchGuardError('TIMEOUT', `the daemon did not answer within ${answerPatience / 1000} s`, {
+    hint: 'punchguard logs shows what it is doing; punchguard stop ends it',
+    cause: signal.reason,
+  })
 }
 
 function connectionError(error: unknown): PunchGuardError {

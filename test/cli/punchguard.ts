@@ -15,6 +15,7 @@ interface Faults {
   readonly guest?: string
   readonly used?: boolean
   readonly silent?: boolean
+  readonly crash?: boolean
   /** The process ends in the middle of starting. */
   readonly die?: boolean
   /** Added to the wall time, ms. */
@@ -31,6 +32,6 @@ process.exitCode = await runCommandLine(process.argv.slice(2), {
     const shifted = { ...systemClock, wallTime: () => systemClock.wallTime() + clock }
     const faults = { ...rest, ...(up !== undefined && { up: errorOf(up) }) }
     logger.info('a device for tests')
-    return FakeDevice.create({ config, store, version, clock: shifted, faults })
+    return FakeDevice.create({ config, store, version, clock: shifted, faults, logger })
   },
 })

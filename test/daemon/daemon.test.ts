@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
-import { createServer } from 'node:net'
+import { createConnection, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -225,6 +225,27 @@ test('requests that make no sense get a problem that says why', async (t) => {
     assert.ok(problem.hint.length > 0)
   }
   assert.equal((await ask(socketPath, { path: '/v1/status' })).status, 200)
+})
+
+test('bytes that are no HTTP, and clients that go away, do no harm', async (t) => {
+  const { client, socketPath } = await start(t)
+  const garbage = [
+    '',
+    'GET',
+    '\0\xff\r\n\r\n',
+    'POST /v1/joins HTTP/1.1\r\nHost: punchguard\r\nContent-Length: 50\r\n\r\n{',
+    `GET /${'x'.repeat(20_000)} HTTP/1.1\r\n\r\n`,
+  ]
+  for (const bytes of garbage) {
+    await new Promise<void>((resolve) => {
+      const socket = createConnection(socketPath, () => socket.end(bytes, 'latin1'))
+      socket
+        .on('error', () => {})
+        .on('close', () => resolve())
+        .resume()
+    })
+  }
+  assert.equal((await client.status()).name, 'home')
 })
 
 test('a fault of ours is told as one, and the daemon lives on', async (t) => {

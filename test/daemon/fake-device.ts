@@ -15,6 +15,7 @@ import { formatInvite, type InviteBook, inviteUsed, issueInvite, parseInvite } f
 import { encodePeers, findPeer, type PinnedPeers, parsePeers, pinPeer, unpinPeer } from '../../src/pairing/peers.ts'
 import type { Clock } from '../../src/util/clock.ts'
 import { Listeners } from '../../src/util/listeners.ts'
+import type { Logger } from '../../src/util/logger.ts'
 import { systemRandom } from '../../src/util/random.ts'
 
 export interface FakeFaults {
@@ -24,6 +25,8 @@ export interface FakeFaults {
   readonly guest?: string
   /** The other device says that the invite was used already. */
   readonly used?: boolean
+  /** Something throws where nobody catches it, soon after an invite was made. */
+  readonly crash?: boolean
   /** The other device never answers. */
   readonly silent?: boolean
 }
@@ -87,6 +90,7 @@ export class FakeDevice implements Device {
     const { book, invite } = issueInvite(this.#invites, { ...options, card: this.#own, random: systemRandom, now })
     this.#invites = book
     clock.after(20, () => {
+      if (faults.crash) throw new Error('a fault in a timer')
       this.#tell('invited', 'invite made')
       if (faults.guest !== undefined) void this.#pair(faults.guest)
     })
@@ -134,6 +138,7 @@ export class FakeDevice implements Device {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.disposed = true
+    this.#options.logger?.info('the device is closed')
   }
 
   async #pair(name: string): Promise<string> {
@@ -186,4 +191,5 @@ export interface FakeDeviceOptions {
   readonly version: string
   readonly clock: Clock
   readonly faults: FakeFaults
+  readonly logger?: Logger
 }

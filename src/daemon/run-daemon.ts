@@ -50,7 +50,7 @@ export async function runDaemon(options: RunDaemonOptions): Promise<void> {
       ...(process.platform === 'linux' && { peerCredentials }),
     })
   } catch (error) {
-    report({ kind: 'failed', problem: problemOf(error) })
+    await report({ kind: 'failed', problem: problemOf(error) })
     throw error
   }
   const { logger } = daemon
@@ -64,7 +64,7 @@ export async function runDaemon(options: RunDaemonOptions): Promise<void> {
   }
   process.once('uncaughtException', crash)
   process.once('unhandledRejection', crash)
-  report({ kind: 'ready' })
+  await report({ kind: 'ready' })
   const reason = await Promise.race([stopSignal, daemon.stopRequested.then(() => 'a client asked for it')])
   logger.info('stopping', { reason })
   endWithin(stopPatience, 1)
@@ -91,9 +91,16 @@ function endWithin(patience: number, status: number): void {
   systemClock.after(patience, () => process.exit(status))
 }
 
-function report(message: StartReport): void {
-  if (process.send === undefined) return
-  process.send(message, () => {
-    if (process.connected) process.disconnect()
+/** Resolves when the message is on its way: the process may end after that. */
+function report(message: StartReport): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined) {
+      resolve()
+      return
+    }
+    process.send(message, () => {
+      if (process.connected) process.disconnect()
+      resolve()
+    })
   })
 }

@@ -17,6 +17,7 @@ import type { DataPlane, DataPlaneEvent, PeerId } from './dataplane/data-plane.t
 import { type GuardUnderlay, type PacketDevice, PlainDataPlane } from './dataplane/plain.ts'
 import { type Prefix, parsePrefix } from './wireguard/allowed-ips.ts'
 import { WireGuardDevice } from './wireguard/device.ts'
+import { sumCounts } from './wireguard/drop-counter.ts'
 import type { DeviceEffect, MessageLimits, Moment } from './wireguard/peer.ts'
 
 /** The interface, with a name for people (net/tun/tun.ts). */
@@ -45,6 +46,8 @@ export interface EmbeddedGuardOptions {
   readonly lastTimestamp?: Uint8Array | undefined
   /** ms; for paths that nothing else keeps open. None by default: the punch keeps its own. */
   readonly persistentKeepalive?: number
+  /** Taken over. The plain one by default. It is already wired to the socket and the TUN device. */
+  readonly dataPlane?: DataPlane
   /** For tests and measurements. */
   readonly limits?: Partial<MessageLimits>
   readonly underLoadMessages?: number
@@ -68,7 +71,7 @@ export class EmbeddedGuard implements Guard {
     this.#options = options
     this.#logger = options.logger ?? silentLogger
     this.#device = new WireGuardDevice(options)
-    this.#plane = new PlainDataPlane(options)
+    this.#plane = options.dataPlane ?? new PlainDataPlane(options)
     this.#plane.listen((event) => this.#receive(event))
     this.#timer = new DeadlineTimer(options.clock, () => this.#run(this.#device.tick(this.#moment())))
   }
@@ -110,7 +113,7 @@ export class EmbeddedGuard implements Guard {
   }
 
   stats(): GuardStats {
-    return { dropped: { ...this.#device.dropped(), ...this.#plane.dropped() } }
+    return { dropped: sumCounts(this.#device.dropped(), this.#plane.dropped()) }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

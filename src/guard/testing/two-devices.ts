@@ -37,6 +37,9 @@ export interface TwoDevicesOptions {
   readonly network?: Omit<NetworkOptions, 'clock' | 'random'>
   readonly a?: Partial<EmbeddedGuardOptions>
   readonly b?: Partial<EmbeddedGuardOptions>
+  /** ms by which both data planes are late. */
+  readonly planeDelay?: number
+  /** One byte for each side, as `presharedKey` takes it. */
   readonly presharedKeys?: readonly [number | undefined, number | undefined]
 }
 
@@ -49,7 +52,7 @@ export function presharedKey(byte: number): SecretKey {
 }
 
 export async function twoDevices(options: TwoDevicesOptions = {}): Promise<TwoDevices> {
-  const { seed = 1, presharedKeys = [undefined, undefined] } = options
+  const { seed = 1, planeDelay = 0, presharedKeys = [undefined, undefined] } = options
   const clock = new VirtualClock()
   const network = new VirtualNetwork({ clock, random: seededRandom(seed), ...options.network })
   const secretA = new Uint8Array(32).fill(0x11)
@@ -58,6 +61,7 @@ export async function twoDevices(options: TwoDevicesOptions = {}): Promise<TwoDe
     network,
     endpoint: endpointA,
     secret: secretA,
+    planeDelay,
     clock,
     random: seededRandom(seed + 1),
     ...options.a,
@@ -66,6 +70,7 @@ export async function twoDevices(options: TwoDevicesOptions = {}): Promise<TwoDe
     network,
     endpoint: endpointB,
     secret: secretB,
+    planeDelay,
     clock,
     random: seededRandom(seed + 2),
     ...options.b,

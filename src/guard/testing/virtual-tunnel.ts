@@ -3,13 +3,14 @@
  * between the TUN device and the socket is the real code.
  */
 
-import type { Endpoint } from '../../api/endpoint.ts'
-import { formatEndpoint } from '../../api/endpoint.ts'
+import { type Endpoint, formatEndpoint } from '../../api/endpoint.ts'
 import { SecretKey, type TunnelPublicKey, tunnelPublicKey } from '../../api/keys.ts'
 import type { GuardEvent, GuardPeer, GuardPeerOptions, Path, PathStatus } from '../../api/roles.ts'
 import type { Clock } from '../../util/clock.ts'
 import { Listeners } from '../../util/listeners.ts'
 import { type Random, randomUint32 } from '../../util/random.ts'
+import type { DataPlane, DataPlaneCommand, DataPlaneEvent } from '../dataplane/data-plane.ts'
+import { PlainDataPlane, type PlainDataPlaneOptions } from '../dataplane/plain.ts'
 import { EmbeddedGuard, type EmbeddedGuardOptions } from '../embedded.ts'
 import { importKeyPair } from '../wireguard/crypto.ts'
 
@@ -143,6 +144,38 @@ export class VirtualNetwork {
   }
 }
 
+/** A data plane as far away as a busy worker: what control says and what it hears arrives later, in order. */
+class LateDataPlane implements DataPlane {
+  readonly #plane: DataPlane
+  readonly #delay: number
+  readonly #clock: Clock
+
+  constructor(plane: DataPlane, delay: number, clock: Clock) {
+    this.#plane = plane
+    this.#delay = delay
+    this.#clock = clock
+  }
+
+  apply(command: DataPlaneCommand): void {
+    this.#clock.after(this.#delay, () => this.#plane.apply(command))
+  }
+
+  listen(listener: (event: DataPlaneEvent) => void): void {
+    this.#plane.listen((event) => {
+      const kept = event.kind === 'report' ? event : { ...event, bytes: Uint8Array.from(event.bytes) }
+      this.#clock.after(this.#delay, () => listener(kept))
+    })
+  }
+
+  dropped(): Readonly<Record<string, number>> {
+    return this.#plane.dropped()
+  }
+
+  [Symbol.dispose](): void {
+    this.#plane[Symbol.dispose]()
+  }
+}
+
 /** One device: an embedded guard with a TUN and a socket of the virtual network. */
 export class VirtualDevice {
   readonly guard: EmbeddedGuard
@@ -151,6 +184,8 @@ export class VirtualDevice {
   readonly packets: Uint8Array[] = []
   readonly routes: string[] = []
   isTunClosed = false
+  /** Setting this route fails. */
+  failingRoute: string | undefined
   endpoint: Endpoint
   readonly #network: VirtualNetwork
   #socket: Disposable | undefined
@@ -158,20 +193,23 @@ export class VirtualDevice {
   #fromTun: (packet: Uint8Array) => void = () => {}
 
   constructor(
-    options: { readonly network: VirtualNetwork; readonly endpoint: Endpoint; readonly secret: Uint8Array } & Pick<
-      EmbeddedGuardOptions,
-      'clock' | 'random'
-    > &
+    options: {
+      readonly network: VirtualNetwork
+      readonly endpoint: Endpoint
+      readonly secret: Uint8Array
+      /** ms by which every command to the data plane and every report from it is late. */
+      readonly planeDelay?: number
+    } & Pick<EmbeddedGuardOptions, 'clock' | 'random'> &
       Partial<EmbeddedGuardOptions>,
   ) {
-    const { network, endpoint, secret, ...rest } = options
+    const { network, endpoint, secret, planeDelay = 0, ...rest } = options
     this.#network = network
     this.endpoint = endpoint
     const publicKey = tunnelPublicKey(importKeyPair(secret).publicKey)
     if (publicKey === undefined) throw new Error('No public key')
     this.publicKey = publicKey
-    this.guard = new EmbeddedGuard({
-      privateKey: new SecretKey(Uint8Array.from(secret)),
+    const outside: PlainDataPlaneOptions & Pick<EmbeddedGuardOptions, 'tun'> = {
+      clock: rest.clock,
       underlay: {
         port: endpoint.port,
         send: (bytes, to) => network.send(bytes, { from: this.endpoint, to }),
@@ -195,9 +233,22 @@ export class VirtualDevice {
           this.isTunClosed = true
         },
       },
+    }
+    const late =
+      planeDelay === 0 ? {} : { dataPlane: new LateDataPlane(new PlainDataPlane(outside), planeDelay, rest.clock) }
+    this.guard = new EmbeddedGuard({
+      ...outside,
+      ...late,
+      privateKey: new SecretKey(Uint8Array.from(secret)),
       routes: {
-        add: async (cidr) => void this.routes.push(cidr),
-        remove: async (cidr) => void this.routes.splice(this.routes.indexOf(cidr), 1),
+        add: async (cidr) => {
+          if (cidr === this.failingRoute) throw new Error('no such route')
+          this.routes.push(cidr)
+        },
+        remove: async (cidr) => {
+          const at = this.routes.indexOf(cidr)
+          if (at >= 0) this.routes.splice(at, 1)
+        },
       },
       ...rest,
     })

@@ -11,3 +11,13 @@ export class DropCounter<Reason extends string> {
     return Object.fromEntries(this.#counts)
   }
 }
+
+/** Both counts added up, reason by reason. */
+export function sumCounts(
+  a: Readonly<Record<string, number>>,
+  b: Readonly<Record<string, number>>,
+): Readonly<Record<string, number>> {
+  const sum = { ...a }
+  for (const [reason, count] of Object.entries(b)) sum[reason] = (sum[reason] ?? 0) + count
+  return sum
+}

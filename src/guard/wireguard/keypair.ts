@@ -35,9 +35,12 @@ export function installAsInitiator(old: Keypairs, keypair: Keypair): KeypairsCha
   return change(old, { previous: old.next ?? old.current, current: keypair, next: undefined })
 }
 
-/** We responded: the initiator may not have heard it, so the keypair waits for its first packet. */
+/**
+ * We responded: the initiator may not have heard it, so the keypair waits for its first packet. The previous one stays,
+ * because after two handshakes at once it is the one that the peer sends with.
+ */
 export function installAsResponder(old: Keypairs, keypair: Keypair): KeypairsChange {
-  return change(old, { previous: undefined, current: old.current, next: keypair })
+  return change(old, { ...old, next: keypair })
 }
 
 /** The peer used the next keypair. */

@@ -17,8 +17,9 @@ import {
 } from './constants.ts'
 import { CookieJar } from './cookie.ts'
 import type { DhKeyPair } from './crypto.ts'
-import { DropCounter } from './drop-counter.ts'
+import { DropCounter, sumCounts } from './drop-counter.ts'
 import {
+  type ConsumedInitiation,
   consumeInitiation,
   consumeResponse,
   createInitiation,
@@ -99,6 +100,13 @@ interface EarlySession {
   readonly at: number
 }
 
+/** An authentic initiation that came before there was a path: the news of the path may come a moment later. */
+interface HeldInitiation {
+  readonly initiation: ConsumedInitiation
+  readonly from: Endpoint
+  readonly at: number
+}
+
 const noActivity: PeerActivity = {
   lastSentAt: undefined,
   lastDataSentAt: undefined,
@@ -144,6 +152,7 @@ export class Peer {
   /** `use` was called and no session has begun since. */
   #isAwaited = false
   #early: EarlySession | undefined
+  #held: HeldInitiation | undefined
 
   constructor(
     context: PeerContext,
@@ -180,7 +189,7 @@ export class Peer {
   }
 
   dropped(): Readonly<Record<string, number>> {
-    return { ...this.#activity.dropped, ...this.#drops.counts() }
+    return sumCounts(this.#activity.dropped, this.#drops.counts())
   }
 
   deadline(): number | undefined {
@@ -195,7 +204,10 @@ export class Peer {
     const { initiate, moment, out } = options
     this.move(endpoint, moment, out)
     this.#isAwaited = endpoint !== undefined
+    const held = this.#held
+    this.#held = undefined
     if (endpoint === undefined) return
+    if (held !== undefined && moment.now - held.at < REKEY_TIMEOUT) this.#respond(held, moment, out)
     if (initiate) this.#initiateEagerly(moment, out)
     else if (this.#cameEarly(endpoint, moment.now)) this.#announce(out)
   }
@@ -214,7 +226,7 @@ export class Peer {
     this.#early = undefined
   }
 
-  /** The reason when it was dropped; nothing has changed then. */
+  /** The reason when it was dropped; one that is not authentic and new has changed nothing. */
   receiveInitiation(
     message: Initiation,
     options: {
@@ -225,27 +237,18 @@ export class Peer {
     },
   ): PeerDrop | undefined {
     const { identified, from, moment, out } = options
-    if (this.#endpoint === undefined) return 'no-path'
     const initiation = consumeInitiation(identified, this.#remote, message)
     if (initiation === undefined) return 'unauthenticated'
-    const { timestamp, sender } = initiation
+    const { timestamp } = initiation
     if (this.#lastTimestamp !== undefined && !isLater(timestamp, this.#lastTimestamp)) return 'replayed-initiation'
     if (moment.now - this.#lastInitiationReceivedAt < INITIATION_FLOOD) return 'initiation-flood'
-    const localIndex = this.#context.indices.allocate(this)
-    const ephemeralSecret = this.#context.random.bytes(32)
-    const response = createResponse(this.#remote, initiation, { sender: localIndex, ephemeralSecret })
-    if (response === undefined) {
-      this.#context.indices.release(localIndex)
-      return 'unauthenticated'
-    }
 
     this.#lastTimestamp = Uint8Array.from(timestamp)
     this.#lastInitiationReceivedAt = moment.now
-    this.#heardFrom(from, moment, out)
-    const keypair: Keypair = { localIndex, created: moment.now, initiator: false, from }
-    this.#install(keypair, { change: installAsResponder(this.#keypairs, keypair), keys: response.keys, sender, out })
-    this.#sendHandshakeMessage(response.message, moment, out)
-    return undefined
+    const held = { initiation, from, at: moment.now }
+    if (this.#endpoint !== undefined) return this.#respond(held, moment, out)
+    this.#held = held
+    return 'no-path'
   }
 
   /** The reason when it was dropped; nothing has changed then. */
@@ -302,6 +305,7 @@ export class Peer {
 
   dispose(out: DeviceEffect[]): void {
     this.#endAttempt()
+    this.#held?.initiation.state.wipe()
     for (const keypair of listKeypairs(this.#keypairs)) this.#context.indices.release(keypair.localIndex)
     this.#keypairs = noKeypairs
     this.#remote.staticStatic.wipe()
@@ -360,6 +364,23 @@ export class Peer {
       default:
         assertNever(rule)
     }
+  }
+
+  #respond({ initiation, from }: HeldInitiation, moment: Moment, out: DeviceEffect[]): PeerDrop | undefined {
+    const { indices, random } = this.#context
+    const localIndex = indices.allocate(this)
+    const ephemeralSecret = random.bytes(32)
+    const { sender } = initiation
+    const response = createResponse(this.#remote, initiation, { sender: localIndex, ephemeralSecret })
+    if (response === undefined) {
+      indices.release(localIndex)
+      return 'unauthenticated'
+    }
+    this.#heardFrom(from, moment, out)
+    const keypair: Keypair = { localIndex, created: moment.now, initiator: false, from }
+    this.#install(keypair, { change: installAsResponder(this.#keypairs, keypair), keys: response.keys, sender, out })
+    this.#sendHandshakeMessage(response.message, moment, out)
+    return undefined
   }
 
   /** Without the wait between two handshakes, for a path that was checked a moment ago. */

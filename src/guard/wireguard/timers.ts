@@ -85,10 +85,13 @@ const rules: Readonly<Record<TimerName, (standing: Standing) => number>> = {
     const isUsedUp = current !== undefined && activity.usedUp === current.localIndex
     return initiation(standing, isUsedUp ? later(activity.lastSentAt, settledAt) : undefined)
   },
-  /** The initiator of a session replaces it when it sends with a key of REKEY_AFTER_TIME or older. */
+  /**
+   * The initiator of a session replaces it when it sends with a key of REKEY_AFTER_TIME or older. The jitter parts two
+   * sides that initiated at once and would do so again at every renewal.
+   */
   'rekey-after-time': (standing) => {
     const sentAt = later(standing.activity.lastSentAt, standing.settledAt)
-    return initiation(standing, initiatorKeyIsOlder(standing.current, REKEY_AFTER_TIME, sentAt))
+    return initiation(standing, initiatorKeyIsOlder(standing.current, REKEY_AFTER_TIME + standing.jitter, sentAt))
   },
   /** It also replaces it when it receives with a key that soon expires: it may never send anything itself. */
   'rekey-before-reject': (standing) => {

@@ -1,0 +1,144 @@
+/**
+ * What the onion client knows about one friend and when it acts: looks for the nodes that store the friend's announcement,
+ * and tells the friend our DHT key (and our request, if it does not know us) through them.
+ */
+
+import { toHex } from '../../../util/bytes.ts'
+import type { Random } from '../../../util/random.ts'
+import { createKeyPair, type DhtPublicKey, type KeyPair, type LongTermPublicKey } from '../crypto.ts'
+import { PeerBox } from '../peer-box.ts'
+import type { Nospam } from '../tox-id.ts'
+import { AnnounceList, type AnnounceNode } from './announce-list.ts'
+import { Schedule } from './schedule.ts'
+
+const capacity = 8
+
+/** Our choice: quick at first, then as c-toxcore, but never rarer than every five minutes. */
+const searchRounds = [
+  0, 300, 600, 900, 1200, 1600, 2000, 3000, 4500, 6000, 9000, 12_000, 18_000, 30_000, 60_000, 120_000, 240_000,
+] as const
+
+/** A node that stores the friend is asked again after this, ms: the friend's onion data key changes when it restarts. */
+const storedInterval = 15_000
+
+/** The first copies are often lost or come before the friend accepted us; then as in the specification. */
+const tellRounds = [0, 500, 1500, 3500, 8000, 20_000] as const
+const routeRounds = [0, 1000, 3000, 8000] as const
+const requestRounds = [0, 2000, 7000, 17_000, 37_000, 77_000, 157_000, 317_000] as const
+
+/** A DHT key nobody confirmed for this long is no longer used. */
+const dhtKeyFor = 182_000
+
+export interface PendingFriendRequest {
+  readonly nospam: Nospam
+  readonly message: Uint8Array
+}
+
+export class FriendContact {
+  readonly publicKey: LongTermPublicKey
+  readonly name: string
+  /** The requests that look for this friend are made with a key of their own, so that they do not name us. */
+  readonly searchKey: KeyPair
+  readonly searchBox: PeerBox
+  readonly list: AnnounceList
+  readonly search: Schedule = new Schedule({ rounds: searchRounds, steady: 300_000 })
+  readonly tell: Schedule = new Schedule({ rounds: tellRounds, steady: 30_000 })
+  readonly route: Schedule = new Schedule({ rounds: routeRounds, steady: 20_000 })
+  readonly requesting: Schedule = new Schedule({ rounds: requestRounds, steady: 600_000 })
+  request: PendingFriendRequest | undefined
+  online = false
+  /** The largest number accepted from the friend in this run. */
+  noReplay = -1n
+  #dhtKey: { readonly key: DhtPublicKey; readonly at: number } | undefined
+  /** Nodes that were found to store the friend since the last telling. */
+  readonly #fresh: Set<AnnounceNode> = new Set()
+
+  constructor(publicKey: LongTermPublicKey, random: Random) {
+    this.publicKey = publicKey
+    this.name = toHex(publicKey)
+    this.searchKey = createKeyPair(random)
+    this.searchBox = new PeerBox({ secretKey: this.searchKey.secretKey, capacity: 64 })
+    this.list = new AnnounceList(publicKey, capacity)
+  }
+
+  /** Looks for the friend at the fast rate, and tells it our key as soon as it is found. */
+  start(now: number): void {
+    this.search.start(now)
+    if (this.list.stored.length > 0) this.#startTelling(now)
+    if (this.#dhtKey !== undefined) this.route.start(now)
+  }
+
+  stop(): void {
+    this.search.stop()
+    this.tell.stop()
+    this.route.stop()
+    this.requesting.stop()
+  }
+
+  /** The friend's DHT key, from a packet of its own. */
+  noteDhtKey(key: DhtPublicKey, now: number): void {
+    this.#dhtKey = { key, at: now }
+    if (!this.online && !this.route.running) this.route.start(now)
+  }
+
+  dhtKey(now: number): DhtPublicKey | undefined {
+    return this.#dhtKey !== undefined && now - this.#dhtKey.at < dhtKeyFor ? this.#dhtKey.key : undefined
+  }
+
+  /** A node tells the friend's onion data key. */
+  noteStored(node: AnnounceNode, dataKey: Uint8Array, now: number): void {
+    if (node.storedSince === undefined || node.dataKey === undefined || toHex(node.dataKey) !== toHex(dataKey)) {
+      if (this.list.stored.length === 0) this.#startTelling(now)
+      node.storedSince = now
+      node.dataKey = dataKey.slice()
+      this.#fresh.add(node)
+    }
+  }
+
+  noteNotStored(node: AnnounceNode): void {
+    node.storedSince = undefined
+    node.dataKey = undefined
+    this.#fresh.delete(node)
+  }
+
+  /** Nodes to be told through that were not known to store the friend before. */
+  takeFresh(): readonly AnnounceNode[] {
+    const fresh = [...this.#fresh].filter((node) => node.storedSince !== undefined)
+    this.#fresh.clear()
+    return fresh
+  }
+
+  /** The listed nodes to ask now; `round` when a round of the search is due. */
+  due(now: number, round: boolean): readonly AnnounceNode[] {
+    return this.list.nodes.filter((node) => {
+      if (node.storedSince !== undefined && node.unanswered === 0) return node.askedAt + storedInterval <= now
+      if (node.unanswered > 0) return node.askedAt + Math.min(16_000, 400 * 2 ** node.unanswered) <= now
+      return round
+    })
+  }
+
+  /** Whether new nodes should be asked in a round of the search. */
+  get lonely(): boolean {
+    return this.list.size * 2 <= this.list.capacity
+  }
+
+  #startTelling(now: number): void {
+    this.tell.start(now)
+    if (this.request !== undefined) this.requesting.start(now)
+  }
+
+  deadline(): number {
+    if (this.online) return Number.POSITIVE_INFINITY
+    if (this.#fresh.size > 0) return Number.NEGATIVE_INFINITY
+    const schedules = [this.search.deadline]
+    if (this.list.stored.length > 0) schedules.push(this.tell.deadline, this.requesting.deadline)
+    if (this.#dhtKey !== undefined) schedules.push(this.route.deadline)
+    let deadline = Math.min(...schedules)
+    for (const node of this.list.nodes) {
+      if (node.unanswered > 0)
+        deadline = Math.min(deadline, node.askedAt + Math.min(16_000, 400 * 2 ** node.unanswered))
+      else if (node.storedSince !== undefined) deadline = Math.min(deadline, node.askedAt + storedInterval)
+    }
+    return deadline
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Nodes that may serve as onion hops, each with a measure of how well paths through it worked lately. Fed by nodes that
+ * answered announces (reachable by strangers, as a hop must be) and by the DHT's lists.
+ */
+
+import { toHex } from '../../../util/bytes.ts'
+import { type Random, randomBelow } from '../../../util/random.ts'
+import type { DhtNode } from '../dht/dht-node.ts'
+import type { NodeContact } from '../packed-node.ts'
+
+/** Of something nothing is known about. */
+export const unknownQuality = 0.5
+
+/** The next value of a moving average of successes (1) and failures (0). */
+export function rate(quality: number, worked: boolean): number {
+  return quality + ((worked ? 1 : 0) - quality) * 0.25
+}
+
+interface Hop {
+  readonly contact: NodeContact
+  readonly quality: number
+  readonly usedAt: number
+}
+
+const capacity = 64
+const forgottenAfter = 600_000
+
+export class HopPool {
+  readonly #dht: Pick<DhtNode, 'randomNodes'>
+  readonly #random: Random
+  readonly #hops: Map<string, Hop> = new Map()
+
+  constructor(options: { readonly dht: Pick<DhtNode, 'randomNodes'>; readonly random: Random }) {
+    this.#dht = options.dht
+    this.#random = options.random
+  }
+
+  get size(): number {
+    return this.#hops.size
+  }
+
+  /** Notes whether something that needed this node worked. */
+  note(contact: NodeContact, worked: boolean, now: number): void {
+    const name = toHex(contact.publicKey)
+    const quality = rate(this.#hops.get(name)?.quality ?? unknownQuality, worked)
+    this.#hops.delete(name)
+    this.#hops.set(name, { contact, quality, usedAt: now })
+    if (this.#hops.size <= capacity) return
+    const oldest = this.#hops.keys().next()
+    if (!oldest.done) this.#hops.delete(oldest.value)
+  }
+
+  /** Up to `count` different nodes, better ones more likely; fewer when fewer are known. */
+  choose(count: number, now: number): NodeContact[] {
+    const candidates = this.#candidates(now)
+    const chosen: NodeContact[] = []
+    while (chosen.length < count && candidates.length > 0) {
+      const first = randomBelow(this.#random, candidates.length)
+      const second = randomBelow(this.#random, candidates.length)
+      const better = (candidates[first]?.quality ?? 0) >= (candidates[second]?.quality ?? 0) ? first : second
+      const [hop] = candidates.splice(better, 1)
+      if (hop !== undefined) chosen.push(hop.contact)
+    }
+    return chosen
+  }
+
+  #candidates(now: number): Hop[] {
+    const candidates = new Map<string, Hop>()
+    for (const contact of this.#dht.randomNodes(16, now)) {
+      candidates.set(toHex(contact.publicKey), { contact, quality: unknownQuality, usedAt: now })
+    }
+    for (const [name, hop] of this.#hops) {
+      const current = candidates.get(name)?.contact ?? hop.contact
+      if (now - hop.usedAt < forgottenAfter) candidates.set(name, { ...hop, contact: current })
+    }
+    const all = [...candidates.values()]
+    const working = all.filter((hop) => hop.quality >= unknownQuality / 2)
+    return working.length >= 3 ? working : all
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * When to ask which node to store our announcement (Tox specification, "Onion client", self announce), with quick first
+ * tries: lost packets cost tenths of a second at the start, not the specification's three seconds.
+ */
+
+import type { LongTermPublicKey } from '../crypto.ts'
+import { AnnounceList, type AnnounceNode } from './announce-list.ts'
+import { Schedule } from './schedule.ts'
+
+const capacity = 12
+
+/** After a start or a nudge everything is retried quickly for this long, ms. */
+const fastFor = 10_000
+
+/** Exploring while fewer than half of the list is known. */
+const exploration = [0, 300, 700, 1200, 2000, 3000, 5000, 8000] as const
+
+/** A stored announcement is refreshed this often, ms, then less often. Our choice for the second: c-toxcore waits 120 s,
+ * longer than many NATs keep the way back open. */
+const freshInterval = 15_000
+const stableInterval = 45_000
+const stableAfter = 90_000
+
+export class OwnAnnouncement {
+  readonly list: AnnounceList
+  readonly #explore: Schedule = new Schedule({ rounds: exploration, steady: 60_000 })
+
+  constructor(publicKey: LongTermPublicKey) {
+    this.list = new AnnounceList(publicKey, capacity)
+  }
+
+  /** Everything again from now on: the stored ways back may lead to an address that is no longer ours. */
+  start(now: number): void {
+    this.#explore.start(now)
+    for (const node of this.list.nodes) node.askedAt = Number.NEGATIVE_INFINITY
+  }
+
+  get started(): boolean {
+    return this.#explore.running
+  }
+
+  fast(now: number): boolean {
+    return this.#explore.age(now) < fastFor
+  }
+
+  /** The known nodes to ask now. */
+  due(now: number): readonly AnnounceNode[] {
+    return this.list.nodes.filter((node) => node.askedAt + this.#interval(node, now) <= now)
+  }
+
+  /** Whether to ask for unknown nodes now. */
+  exploreDue(now: number): boolean {
+    return this.#explore.due(now) && this.list.size * 2 <= this.list.capacity
+  }
+
+  deadline(now: number): number {
+    let deadline = this.#explore.deadline
+    for (const node of this.list.nodes) deadline = Math.min(deadline, node.askedAt + this.#interval(node, now))
+    return deadline
+  }
+
+  #interval(node: AnnounceNode, now: number): number {
+    if (node.unanswered > 0) return this.fast(now) ? 400 * 2 ** (node.unanswered - 1) : 3000 * node.unanswered
+    if (node.storedSince === undefined) return node.refused > 3 ? 30_000 : 3000
+    return now - node.storedSince < stableAfter ? freshInterval : stableInterval
+  }
+}

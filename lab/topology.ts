@@ -39,24 +39,28 @@ export interface Drawing {
 
 /** The map for people. */
 export function draw({ kinds, line, router }: Drawing): string {
-  const sites = [siteA, siteB].map((plan, index) => {
-    const kind = kinds[index] ?? { kind: 'none' }
-    return { plan, kind, address: kind.kind === 'none' ? plan.publicAddresses[0] : plan.lanAddress }
-  })
-  const [a, b] = sites
-  if (a === undefined || b === undefined) return ''
-  const box = (text: string): string => text.padEnd(24)
-  return `
-      198.51.100.1, .2  two STUN addresses          three Tox nodes  198.51.100.11, .12, .13
-                     |                                     |
-   ---------+--------+-------------------------------------+---------+---------  the lab's internet
-            | ${box(line)}                              | ${line}
-     ${box(`[${a.kind.kind === 'none' ? 'line' : 'NAT'} ${a.plan.publicAddresses[0]}]`)}                        ${`[${b.kind.kind === 'none' ? 'line' : 'NAT'} ${b.plan.publicAddresses[0]}]`}
-            |                                                        |
-     ${box(`device a  ${a.address}`)}                        device b  ${b.address}
+  const [a, b] = [siteColumn(siteA, kinds[0]), siteColumn(siteB, kinds[1])]
+  const row = (left: string, right: string): string => `     ${left.padEnd(40)}${right}`
+  return [
+    '',
+    row('   STUN  198.51.100.1, .2', '   Tox nodes  198.51.100.11, .12, .13'),
+    row('   |', '   |'),
+    `   --+--+${'-'.repeat(36)}+--+--------------------------  the lab's internet`,
+    row('|', '|'),
+    row(`| ${line}`, `| ${line}`),
+    row(a.router, b.router),
+    row('|', '|'),
+    row(a.device, b.device),
+    '',
+    `   site a: ${describeSiteKind(kinds[0])}`,
+    `   site b: ${describeSiteKind(kinds[1])}`,
+    `   routers: ${router}`,
+    '',
+  ].join('\n')
+}
 
-   site a: ${describeSiteKind(a.kind)}
-   site b: ${describeSiteKind(b.kind)}
-   routers: ${router}
-`
+function siteColumn(plan: SitePlan, kind: SiteKind): { readonly router: string; readonly device: string } {
+  const [publicAddress] = plan.publicAddresses
+  if (kind.kind === 'none') return { router: '|', device: `device ${plan.name}  ${publicAddress}` }
+  return { router: `NAT  ${publicAddress}`, device: `device ${plan.name}  ${plan.lanAddress}` }
 }

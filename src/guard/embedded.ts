@@ -7,6 +7,7 @@ import type { Endpoint } from '../api/endpoint.ts'
 import { errorMessage, PunchGuardError } from '../api/errors.ts'
 import { type SecretKey, shortKey, type TunnelPublicKey } from '../api/keys.ts'
 import type { Guard, GuardEvent, GuardPeer, GuardPeerOptions, GuardPeerStats, Path } from '../api/roles.ts'
+import type { Tun } from '../net/tun/tun.ts'
 import { assertNever } from '../util/assert-never.ts'
 import type { Clock } from '../util/clock.ts'
 import { DeadlineTimer } from '../util/deadline-timer.ts'
@@ -20,10 +21,7 @@ import { WireGuardDevice } from './wireguard/device.ts'
 import { sumCounts } from './wireguard/drop-counter.ts'
 import type { DeviceEffect, MessageLimits, Moment } from './wireguard/peer.ts'
 
-/** The interface, with a name for people (net/tun/tun.ts). */
-export interface GuardTun extends PacketDevice, AsyncDisposable {
-  readonly name: string
-}
+export type GuardTun = PacketDevice & Pick<Tun, 'name'> & AsyncDisposable
 
 /** Sets and unsets routes to the interface. */
 export interface GuardRoutes {

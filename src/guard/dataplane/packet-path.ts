@@ -310,7 +310,7 @@ export class PacketPath {
     const isFirst = peer.confirmed === undefined || session.order > peer.confirmed.order
     const hasMoved = peer.endpoint !== undefined && !sameEndpoint(peer.endpoint, from)
     if (isFirst) peer.confirmed = session
-    if (hasMoved) peer.endpoint = { ...from }
+    if (hasMoved) peer.endpoint = { address: from.address, port: from.port }
     peer.lastReceivedAt = now
     peer.unansweredSince = undefined
     if (isData) {

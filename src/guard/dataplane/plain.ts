@@ -4,25 +4,19 @@
  */
 
 import type { Endpoint } from '../../api/endpoint.ts'
+import type { Tun } from '../../net/tun/tun.ts'
+import type { Underlay } from '../../net/underlay.ts'
 import type { Clock } from '../../util/clock.ts'
 import { REPORT_INTERVAL } from '../wireguard/constants.ts'
 import { TRANSPORT } from '../wireguard/messages.ts'
 import type { DataPlane, DataPlaneCommand, DataPlaneEvent } from './data-plane.ts'
 import { PacketPath } from './packet-path.ts'
 
-/** What the plane needs of the shared socket (net/underlay.ts). */
-export interface GuardUnderlay {
-  readonly port: number
-  send(bytes: Uint8Array, to: Endpoint): void
-  route(kind: 'wireguard', receiver: (bytes: Uint8Array, from: Endpoint) => void): Disposable
-}
+/** What the plane needs of the shared socket. */
+export type GuardUnderlay = Pick<Underlay, 'send' | 'route'>
 
-/** What it needs of the TUN device (net/tun/tun.ts). */
-export interface PacketDevice {
-  readonly mtu: number
-  write(packet: Uint8Array): void
-  receive(receiver: (packet: Uint8Array) => void): void
-}
+/** What it needs of the TUN device. */
+export type PacketDevice = Pick<Tun, 'mtu' | 'write' | 'receive'>
 
 export interface PlainDataPlaneOptions {
   readonly clock: Clock

@@ -211,7 +211,6 @@ export class VirtualDevice {
     const outside: PlainDataPlaneOptions & Pick<EmbeddedGuardOptions, 'tun'> = {
       clock: rest.clock,
       underlay: {
-        port: endpoint.port,
         send: (bytes, to) => network.send(bytes, { from: this.endpoint, to }),
         route: (_kind, receiver) => {
           this.#fromSocket = receiver

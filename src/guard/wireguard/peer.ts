@@ -245,7 +245,7 @@ export class Peer {
 
     this.#lastTimestamp = Uint8Array.from(timestamp)
     this.#lastInitiationReceivedAt = moment.now
-    const held = { initiation, from, at: moment.now }
+    const held = { initiation, from: placeOf(from), at: moment.now }
     if (this.#endpoint !== undefined) return this.#respond(held, moment, out)
     this.#held = held
     return 'no-path'
@@ -256,7 +256,8 @@ export class Peer {
     message: Response,
     options: { readonly from: Endpoint; readonly moment: Moment; readonly out: DeviceEffect[] },
   ): PeerDrop | undefined {
-    const { from, moment, out } = options
+    const { moment, out } = options
+    const from = placeOf(options.from)
     const handshake = this.#handshake
     if (handshake.kind !== 'initiated' || handshake.localIndex !== message.receiver) return 'unexpected-response'
     const keys = consumeResponse(this.#context.identity, this.#remote, { sent: handshake.sent, message })
@@ -496,4 +497,9 @@ export class Peer {
   #command(command: DataPlaneCommand, out: DeviceEffect[]): void {
     out.push({ kind: 'data-plane', command })
   }
+}
+
+/** A copy that can be kept: the one given may hold more, and change after the call. */
+function placeOf({ address, port }: Endpoint): Endpoint {
+  return { address, port }
 }

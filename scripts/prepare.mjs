@@ -3,7 +3,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -30,17 +30,55 @@ export function install() {
     .update(readFileSync(join(root, 'package-lock.json')))
     .digest('hex')
   const stamp = join(root, 'node_modules', '.installed')
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
+  if (existsSync(stamp) && (readFileSync(stamp, 'utf8') === wanted || isInstalled())) return
   console.error('Installing dependencies (npm ci) ...')
   run('npm', ['ci', '--no-fund', '--no-audit', '--loglevel=error'], { stdio: ['ignore', 2, 2] })
   writeFileSync(stamp, wanted)
+}
+
+/** Whether every package of package-lock.json is there in its version; those for other machines may be missing. */
+function isInstalled() {
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'))
+  return Object.entries(packages).every(([path, { version, optional }]) => {
+    const file = join(root, path, 'package.json')
+    if (path === '' || (optional && !existsSync(file))) return true
+    return existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).version === version
+  })
+}
+
+const kernels = join('src', 'guard', 'dataplane')
+
+/** Compiles the AssemblyScript of the data plane (kernels.as.ts and what it imports) to a module in base64. */
+function buildKernels() {
+  const sources = files(join(root, kernels), '.as.ts')
+  const folder = join(root, kernels, 'generated')
+  const generated = join(folder, 'kernels.ts')
+  const newest = Math.max(...sources.map((file) => statSync(file).mtimeMs))
+  if (existsSync(generated) && statSync(generated).mtimeMs >= newest) return
+  console.error('Compiling (asc) ...')
+  const wasm = join(folder, 'kernels.wasm')
+  mkdirSync(folder, { recursive: true })
+  const entry = [join(kernels, 'kernels.as.ts'), '--outFile', wasm, '--baseDir', root]
+  const options = ['-O3', '--noAssert', '--runtime', 'stub', '--importMemory', '--enable', 'simd', '--use', 'abort=']
+  run(process.execPath, [join(root, 'node_modules', 'assemblyscript', 'bin', 'asc.js'), ...entry, ...options], {
+    stdio: ['ignore', 2, 2],
+  })
+  const base64 = readFileSync(wasm).toString('base64')
+  rmSync(wasm)
+  writeFileSync(
+    generated,
+    `/** Made by scripts/prepare.mjs of ${kernels}/*.as.ts. */\n\nexport const kernelsWasm: string =\n  '${base64}'\n`,
+  )
 }
 
 const sourceFolders = ['src', 'lab', 'test', 'bench']
 
 /** Compiles into dist/ and removes what no longer has a source. */
 export function build() {
-  const sources = sourceFolders.flatMap((folder) => files(join(root, folder), '.ts'))
+  buildKernels()
+  const sources = sourceFolders
+    .flatMap((folder) => files(join(root, folder), '.ts'))
+    .filter((file) => !file.endsWith('.as.ts'))
   const stamp = join(root, 'dist', '.tsbuildinfo')
   const newest = Math.max(...[...sources, join(root, 'tsconfig.json')].map((file) => statSync(file).mtimeMs))
   const wanted = new Set(sources.map((file) => relative(root, file).replace(/\.ts$/, '.js')))

@@ -24,6 +24,8 @@ export interface SystemCalls {
   writev(fd: number, vectors: number, count: number): number
   ioctl(fd: number, request: number, address: number): number
   flock(fd: number, operation: number): number
+  /** A descriptor of the same open file, closed on exec. */
+  duplicate(fd: number): number
   eventfd(value: number, flags: number): number
   poll(fds: number, count: number, timeout: number): number
   epoll_create1(flags: number): number
@@ -47,9 +49,21 @@ export interface SystemCalls {
   unshare(kinds: number): number
   /** Of the last call that failed; read it before any other call. */
   errno(): number
+  /** Where an ArrayBuffer of its own, or the memory of WebAssembly, is; it must stay referenced. */
+  addressOf(bytes: Uint8Array): number
   /** Zeroed memory outside the heap. */
   allocate(length: number): NativeMemory
 }
+
+/**
+ * Looks up functions of the Node.js binary itself by name, in koffi's words for types; all values are numbers.
+ * @throws when there is no function of that name
+ */
+export type NativeFunctions = (
+  name: string,
+  result: string,
+  parameters: readonly string[],
+) => (...values: readonly (number | string)[]) => number
 
 /** The numbers of the C headers, the same on every Linux architecture koffi has a build for. */
 export const c = {
@@ -57,6 +71,9 @@ export const c = {
   O_RDWR: 2,
   O_NONBLOCK: 0o4000,
   O_CLOEXEC: 0o2000000,
+  F_DUPFD_CLOEXEC: 1030,
+  POLLIN: 1,
+  POLLOUT: 4,
   EPOLL_CTL_ADD: 1,
   EPOLL_CTL_DEL: 2,
   EPOLLIN: 1,
@@ -68,6 +85,10 @@ export const c = {
   SOCK_DGRAM: 2,
   SOCK_RAW: 3,
   SOL_SOCKET: 1,
+  SOL_UDP: 17,
+  SO_SNDBUFFORCE: 32,
+  UDP_SEGMENT: 103,
+  UDP_GRO: 104,
   SO_PEERCRED: 17,
   SO_RCVBUFFORCE: 33,
   MSG_DONTWAIT: 0x40,
@@ -117,6 +138,14 @@ export function describeErrno(value: number): string {
   return known === undefined ? `error ${value}` : `${getSystemErrorName(-value)}: ${known[1]}`
 }
 
+/** @throws PunchGuardError GUARD_UNAVAILABLE when koffi has no build for this machine */
+export async function ownFunctions(): Promise<NativeFunctions> {
+  await systemCalls()
+  const { default: koffi } = await import('koffi')
+  const self = koffi.load(null)
+  return (name, result, parameters) => self.func(name, result, [...parameters])
+}
+
 let loading: Promise<SystemCalls> | undefined
 
 /**
@@ -154,6 +183,7 @@ function declare({ default: koffi }: typeof import('koffi')): SystemCalls {
   const libc = koffi.load(null)
   const fd = 'int'
   const pointer = 'intptr'
+  const fcntl = libc.func('int fcntl(int fd, int command, ...)')
   const epollWait = libc.func('epoll_wait', 'int', [fd, pointer, 'int', 'int'])
   return {
     open: libc.func('open', 'int', ['str', 'int']),
@@ -163,6 +193,7 @@ function declare({ default: koffi }: typeof import('koffi')): SystemCalls {
     writev: libc.func('writev', 'intptr', [fd, pointer, 'int']),
     ioctl: libc.func('ioctl', 'int', [fd, 'ulong', pointer]),
     flock: libc.func('flock', 'int', [fd, 'int']),
+    duplicate: (from) => fcntl(from, c.F_DUPFD_CLOEXEC, 'int', 0),
     eventfd: libc.func('eventfd', 'int', ['uint', 'int']),
     poll: libc.func('poll', 'int', [pointer, 'ulong', 'int']),
     epoll_create1: libc.func('epoll_create1', 'int', ['int']),
@@ -184,6 +215,7 @@ function declare({ default: koffi }: typeof import('koffi')): SystemCalls {
     setns: libc.func('setns', 'int', [fd, 'int']),
     unshare: libc.func('unshare', 'int', ['int']),
     errno: () => koffi.errno(),
+    addressOf: (bytes) => Number(koffi.address(bytes)),
     allocate(length) {
       // An ArrayBuffer of its own: small typed arrays live on the heap and may move.
       const buffer = new ArrayBuffer(length)

@@ -1,0 +1,98 @@
+/**
+ * The AEAD by the OpenSSL that is linked into the Node.js binary, called through koffi: by its assembler functions, whose
+ * names it exports but does not promise, or by the EVP interface, which it promises. The functions are looked up when
+ * a backend is made; a name that is missing throws.
+ */
+
+import type { NativeFunctions } from '../../../net/ffi.ts'
+import { HEADROOM, type PacketMemory } from '../packet-memory.ts'
+import type { AeadBackend, AeadKey } from './aead.ts'
+
+const pointer = 'intptr'
+const size = 'size_t'
+/** Room that layout.as.ts keeps for a POLY1305 object. */
+const poly1305ContextSize = 2048
+const encrypt = 1
+const decrypt = 0
+const unchanged = -1
+// openssl/evp.h
+const EVP_CTRL_AEAD_GET_TAG = 0x10
+const EVP_CTRL_AEAD_SET_TAG = 0x11
+const tagSize = 16
+
+/**
+ * Four calls a packet: ChaCha20 from block 0 over the 64 bytes before the packet and the packet itself, which leaves
+ * the one-time key there, and Poly1305 over the ciphertext with its trailer (aead.as.ts).
+ */
+export function createRawBackend(memory: PacketMemory, openssl: NativeFunctions): AeadBackend {
+  const chacha20 = openssl('ChaCha20_ctr32', 'void', [pointer, pointer, size, pointer, pointer])
+  const start = openssl('Poly1305_Init', 'void', [pointer, pointer])
+  const update = openssl('Poly1305_Update', 'void', [pointer, pointer, size])
+  const finish = openssl('Poly1305_Final', 'void', [pointer, pointer])
+  if (openssl('Poly1305_ctx_size', size, [])() > poly1305ContextSize)
+    throw new Error('openssl-raw: POLY1305 is too large')
+  const { base, kernels, layout } = memory
+  const context = base + layout.poly1305Context
+  const nonce = base + layout.nonce
+  const tag = base + layout.tag
+  const createKey = (key: number): AeadKey => {
+    const keyAddress = base + key
+    return {
+      seal(target, source, length) {
+        const oneTimeKey = base + target - HEADROOM
+        chacha20(oneTimeKey, base + source - HEADROOM, HEADROOM + length, keyAddress, nonce)
+        const covered = kernels.writeMacTrailer(target, length)
+        start(context, oneTimeKey)
+        update(context, base + target, covered)
+        finish(context, base + target + length)
+      },
+      open(target, source, length) {
+        const oneTimeKey = base + target - HEADROOM
+        chacha20(oneTimeKey, base + source - HEADROOM, HEADROOM + length, keyAddress, nonce)
+        const covered = kernels.prepareOpen(target, source, length)
+        start(context, oneTimeKey)
+        update(context, base + source, covered)
+        finish(context, tag)
+        return kernels.finishOpen(source, length) !== 0
+      },
+      [Symbol.dispose]: () => {},
+    }
+  }
+  return { name: 'openssl-raw', createKey }
+}
+
+/** The same by EVP: one cipher context a key, which only takes a new nonce for each packet. */
+export function createEvpBackend(memory: PacketMemory, openssl: NativeFunctions): AeadBackend {
+  const createContext = openssl('EVP_CIPHER_CTX_new', pointer, [])
+  const freeContext = openssl('EVP_CIPHER_CTX_free', 'void', [pointer])
+  const fetch = openssl('EVP_CIPHER_fetch', pointer, [pointer, 'str', pointer])
+  const init = openssl('EVP_CipherInit_ex', 'int', [pointer, pointer, pointer, pointer, pointer, 'int'])
+  const cipher = openssl('EVP_Cipher', 'int', [pointer, pointer, pointer, 'uint'])
+  const control = openssl('EVP_CIPHER_CTX_ctrl', 'int', [pointer, 'int', 'int', pointer])
+  const algorithm = fetch(0, 'ChaCha20-Poly1305', 0)
+  if (algorithm === 0) throw new Error('openssl-evp: no ChaCha20-Poly1305')
+  const { base, layout } = memory
+  // The block counter before it is EVP's own business.
+  const nonce = base + layout.nonce + 4
+  const createKey = (key: number, direction: 'seal' | 'open'): AeadKey => {
+    const context = createContext()
+    if (init(context, algorithm, 0, base + key, nonce, direction === 'seal' ? encrypt : decrypt) !== 1)
+      throw new Error('openssl-evp: the key was refused')
+    return {
+      seal(target, source, length) {
+        init(context, 0, 0, 0, nonce, unchanged)
+        if (length > 0) cipher(context, base + target, base + source, length)
+        cipher(context, 0, 0, 0)
+        control(context, EVP_CTRL_AEAD_GET_TAG, tagSize, base + target + length)
+      },
+      open(target, source, length) {
+        init(context, 0, 0, 0, nonce, unchanged)
+        control(context, EVP_CTRL_AEAD_SET_TAG, tagSize, base + source + length)
+        if (length > 0) cipher(context, base + target, base + source, length)
+        return cipher(context, 0, 0, 0) >= 0
+      },
+      [Symbol.dispose]: () => freeContext(context),
+    }
+  }
+  return { name: 'openssl-evp', createKey }
+}

@@ -1,0 +1,27 @@
+/** AssemblyScript: what the data plane calls, one module for both workers. Its TypeScript face is packet-memory.ts. */
+
+export { finishOpen, openPacket, prepareOpen, sealPacket, writeMacTrailer } from './aead.as'
+export { checksumOf, sumWords } from './bytes.as'
+export { allowCoalescing, finishGroup, joinGroup, startGroup } from './coalesce.as'
+export {
+  CHACHA_STATE,
+  KEYSTREAM,
+  NONCE,
+  OFFLOAD_HEADER,
+  POLY1305_CONTEXT,
+  SAVED,
+  TAG,
+  VECTOR_COUNT,
+  VECTORS,
+} from './layout.as'
+export { planSegments, segmentAddress, segmentLength, writeSegment } from './segment.as'
+export {
+  acceptMessage,
+  beginMessage,
+  beginOpen,
+  endMessage,
+  isTransport,
+  packetLength,
+  receiverOf,
+} from './transport.as'
+export { setBase, setVector } from './vectors.as'

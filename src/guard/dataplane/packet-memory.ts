@@ -1,0 +1,111 @@
+/**
+ * The memory a data plane worker keeps its packets in, and the kernels that work on it (kernels.as.ts, compiled into
+ * WebAssembly by the build). The kernels and the system calls see the same bytes: offsets for the former are addresses
+ * minus `base` for the latter, and the memory never moves.
+ */
+
+import { kernelsWasm } from './generated/kernels.ts'
+
+/** The functions of kernels.as.ts; every address is an offset into the packet memory. Counters are below 2^53. */
+export interface Kernels {
+  sealPacket(key: number, target: number, source: number, length: number): void
+  openPacket(key: number, target: number, source: number, length: number): number
+  writeMacTrailer(target: number, length: number): number
+  prepareOpen(target: number, source: number, length: number): number
+  finishOpen(source: number, length: number): number
+  sumWords(address: number, length: number): bigint
+  checksumOf(sum: bigint): number
+  allowCoalescing(any: boolean, udp: boolean): void
+  joinGroup(address: number, length: number): number
+  startGroup(): void
+  finishGroup(): number
+  planSegments(address: number, length: number, mtu: number): number
+  segmentAddress(index: number): number
+  segmentLength(index: number): number
+  writeSegment(index: number): number
+  beginMessage(source: number, counter: number): void
+  endMessage(target: number, length: number, receiver: number, counter: number, vector: number): void
+  isTransport(datagram: number, length: number): number
+  receiverOf(datagram: number): number
+  beginOpen(datagram: number, window: number): number
+  acceptMessage(window: number): void
+  packetLength(address: number, padded: number): number
+  setBase(address: number): void
+  setVector(index: number, address: number, length: number): void
+}
+
+/** Where things are in the memory (layout.as.ts). From `free` on it is the caller's. */
+export interface PacketLayout {
+  readonly nonce: number
+  readonly tag: number
+  readonly offloadHeader: number
+  readonly poly1305Context: number
+  readonly vectors: number
+  readonly vectorCount: number
+  readonly free: number
+}
+
+export interface PacketMemory {
+  readonly kernels: Kernels
+  readonly layout: PacketLayout
+  readonly bytes: Uint8Array
+  readonly view: DataView
+  /** For aligned reads and writes on the hot path. */
+  readonly words: Uint32Array
+  /** The address of offset 0 in the process; 0 when no system call needs it. */
+  readonly base: number
+}
+
+/** Bytes in front of a packet that sealing and opening may overwrite (aead.as.ts). */
+export const HEADROOM = 64
+/** Bytes behind a packet that they may overwrite: padding, tag, lengths. */
+export const TAILROOM = 64
+
+const pageSize = 65_536
+const size = 16 * 1024 * 1024
+const freeFrom = 0x20000
+
+interface WasmMemory {
+  readonly buffer: ArrayBuffer
+}
+
+/** As much of the WebAssembly interface as is used here; the type library of Node.js leaves it out. */
+declare const WebAssembly: {
+  readonly Memory: new (options: { readonly initial: number }) => WasmMemory
+  readonly Module: new (bytes: Uint8Array) => object
+  readonly Instance: new (
+    module: object,
+    imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
+  ) => { readonly exports: Kernels & Readonly<Record<string, { readonly value: number }>> }
+}
+
+/** `addressOf` gives the place of the memory in the process. Only pages that are written to cost anything. */
+export function createPacketMemory(addressOf?: (bytes: Uint8Array) => number): PacketMemory {
+  const memory = new WebAssembly.Memory({ initial: size / pageSize })
+  const module = new WebAssembly.Module(Buffer.from(kernelsWasm, 'base64'))
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } })
+  const bytes = new Uint8Array(memory.buffer)
+  const base = addressOf?.(bytes) ?? 0
+  exports.setBase(base)
+  const constant = (name: string): number => {
+    const value = exports[name]?.value
+    if (value === undefined) throw new Error(`the kernels have no ${name}`)
+    return value
+  }
+  return {
+    kernels: exports,
+    layout: {
+      nonce: constant('NONCE'),
+      tag: constant('TAG'),
+      offloadHeader: constant('OFFLOAD_HEADER'),
+      poly1305Context: constant('POLY1305_CONTEXT'),
+      vectors: constant('VECTORS'),
+      vectorCount: constant('VECTOR_COUNT'),
+      free: freeFrom,
+    },
+    bytes,
+    view: new DataView(memory.buffer),
+    words: new Uint32Array(memory.buffer),
+    base,
+  }
+}

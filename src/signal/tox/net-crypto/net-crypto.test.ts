@@ -217,22 +217,6 @@ test('an idle session sends about one packet a second', () => {
   assert.ok(perSecond >= 1.9 && perSecond <= 2.1, `${perSecond} packets a second on both sides together`)
 })
 
-test('what waits behind a missing packet is bounded in bytes', () => {
-  const network = new TestNetwork('memory')
-  const [a, b] = connectedPair(network)
-  network.jitter = 0
-  const large = new Uint8Array(1_373).fill(160)
-  let dropFirst = true
-  const carry = network.carry.bind(network)
-  network.carry = (bytes, way) => {
-    if (way.from.port === 1 && bytes.length > 1_300 && dropFirst) dropFirst = false
-    else carry(bytes, way)
-  }
-  for (let i = 0; i < 300; i++) a.send(b, large)
-  network.run(20_000, () => b.packets.length === 300)
-  assert.equal(b.packets.length, 300)
-})
-
 test('a session that wakes after a jump of the clock reports the silence and stays usable', () => {
   const network = new TestNetwork('sleep')
   const [a, b] = connectedPair(network)

@@ -1,7 +1,7 @@
 /**
  * The keys of one session: seals with our base nonce, opens with the peer's. Tox protocol specification, "net_crypto",
  * crypto data packet. A packet tells the last 16 bits of its nonce only; the window around the saved nonce gives the
- * rest. Nonces never repeat: a session ends before its counter could.
+ * rest. The counter of our own packets only grows, far from the end of its 24 bytes: a nonce never repeats.
  */
 
 import { wipe } from '../../../util/bytes.ts'

@@ -68,12 +68,15 @@ export function createEvpBackend(memory: PacketMemory, openssl: NativeFunctions)
   const fetch = openssl('EVP_CIPHER_fetch', pointer, [pointer, 'str', pointer])
   const init = openssl('EVP_CipherInit_ex', 'int', [pointer, pointer, pointer, pointer, pointer, 'int'])
   const cipher = openssl('EVP_Cipher', 'int', [pointer, pointer, pointer, 'uint'])
+  const finish = openssl('EVP_CipherFinal_ex', 'int', [pointer, pointer, pointer])
   const control = openssl('EVP_CIPHER_CTX_ctrl', 'int', [pointer, 'int', 'int', pointer])
   const algorithm = fetch(0, 'ChaCha20-Poly1305', 0)
   if (algorithm === 0) throw new Error('openssl-evp: no ChaCha20-Poly1305')
   const { base, layout } = memory
   // The block counter before it is EVP's own business.
   const nonce = base + layout.nonce + 4
+  // Finishing gives no bytes, but wants to say so.
+  const nothing = base + layout.tag
   const createKey = (key: number, direction: 'seal' | 'open'): AeadKey => {
     const context = createContext()
     if (init(context, algorithm, 0, base + key, nonce, direction === 'seal' ? encrypt : decrypt) !== 1)
@@ -82,14 +85,14 @@ export function createEvpBackend(memory: PacketMemory, openssl: NativeFunctions)
       seal(target, source, length) {
         init(context, 0, 0, 0, nonce, unchanged)
         if (length > 0) cipher(context, base + target, base + source, length)
-        cipher(context, 0, 0, 0)
+        finish(context, nothing, nothing + 8)
         control(context, EVP_CTRL_AEAD_GET_TAG, tagSize, base + target + length)
       },
       open(target, source, length) {
         init(context, 0, 0, 0, nonce, unchanged)
         control(context, EVP_CTRL_AEAD_SET_TAG, tagSize, base + source + length)
         if (length > 0) cipher(context, base + target, base + source, length)
-        return cipher(context, 0, 0, 0) >= 0
+        return finish(context, nothing, nothing + 8) === 1
       },
       [Symbol.dispose]: () => freeContext(context),
     }

@@ -21,7 +21,7 @@ async function friends(options: {
 }): Promise<Pair> {
   const world = await ToxWorld.create({ seed: options.seed, nodes: options.nodes ?? 3 })
   const kinds = options.kinds ?? ['eim-apdf', 'eim-apdf']
-  const sites = [world.host({ kind: kinds[0] }), world.host({ kind: kinds[1] })] as const
+  const sites = [world.site({ kind: kinds[0] }), world.site({ kind: kinds[1] })] as const
   const devices = [
     await world.device(firstHost(sites[0]), { seed: `${options.seed} a` }),
     await world.device(firstHost(sites[1]), { seed: `${options.seed} b` }),
@@ -57,7 +57,7 @@ function report(context: TestContext, what: string, times: readonly number[]): v
   context.diagnostic(`${what}: median ${median(all)} ms of ${all.join(', ')}`)
 }
 
-const seeds = ['1', '2', '3', '4', '5', '6', '7']
+const seeds = ['1', '2', '3', '4', '5', '6', '7', '8', '9']
 
 test('friends that know each other are online within 2 s of their start', async (context) => {
   const times: number[] = []
@@ -76,8 +76,8 @@ test('a friend request from start to online takes 2.5 s', async (context) => {
   for (const seed of seeds) {
     const world = await ToxWorld.create({ seed, nodes: 3 })
     await using _ = world
-    const a = await world.device(firstHost(world.host({ kind: 'eim-apdf' })), { seed: 'a' })
-    const b = await world.device(firstHost(world.host({ kind: 'eim-apdf' })), { seed: 'b' })
+    const a = await world.device(firstHost(world.site({ kind: 'eim-apdf' })), { seed: 'a' })
+    const b = await world.device(firstHost(world.site({ kind: 'eim-apdf' })), { seed: 'b' })
     const answers: ToxLine[] = []
     b.network.introductions(({ address, text }) => {
       assert.deepEqual([address, text], [a.publicKey, 'may I?'])
@@ -199,6 +199,36 @@ test('a channel that is disposed tells the peer, and can be opened again', async
   assert.ok(await pair.world.clock.runUntil(() => again.channel.online && pair.lines[1].channel.online, 40_000))
 })
 
+test('two devices behind one NAT that does not hairpin meet on their LAN', async (context) => {
+  const times: number[] = []
+  for (const seed of seeds.slice(0, 5)) {
+    const world = await ToxWorld.create({ seed, nodes: 3 })
+    await using _ = world
+    const [one, two] = world.site({ kind: 'eim-apdf', hosts: 2, hairpinning: false }).hosts
+    if (one === undefined || two === undefined) return assert.fail()
+    const a = await world.device(one, { seed: 'a' })
+    const b = await world.device(two, { seed: 'b' })
+    const lines = [a.open(b.publicKey), b.open(a.publicKey)] as const
+    assert.ok(await world.clock.runUntil(() => lines[0].channel.online && lines[1].channel.online, 30_000))
+    times.push(world.clock.now() - a.startedAt)
+  }
+  report(context, 'online behind one NAT', times)
+  assert.ok(median(times) <= 3_000)
+})
+
+test('a device that slept for an hour is online again within seconds', async (context) => {
+  const pair = await onlineFriends({ seed: 'sleep' })
+  await using _ = pair.world
+  pair.sites[0].setLink({ loss: 1 })
+  await pair.world.clock.advance(3_600_000)
+  assert.equal(pair.lines[1].channel.online, false)
+  pair.sites[0].setLink({ loss: 0 })
+  const start = pair.world.clock.now()
+  firstHost(pair.sites[0]).announceChange()
+  assert.ok(await pair.world.clock.runUntil(() => bothOnline(pair), 60_000))
+  report(context, 'online after an hour without a network', [pair.world.clock.now() - start])
+})
+
 test('two idle friends send a few packets a second', async (context) => {
   const pair = await onlineFriends({ seed: 'idle' })
   await using _ = pair.world
@@ -216,7 +246,7 @@ test('two idle friends send a few packets a second', async (context) => {
 test('a damaged address, our own address and a text that is too long are refused', async () => {
   const world = await ToxWorld.create({ seed: 'refused', nodes: 1 })
   await using _ = world
-  const device = await world.device(firstHost(world.host({ kind: 'public' })), { seed: 'a' })
+  const device = await world.device(firstHost(world.site({ kind: 'public' })), { seed: 'a' })
   for (const address of ['', 'ab', `${device.network.address.slice(0, 75)}0`, device.network.address, '0'.repeat(64)]) {
     assert.throws(() => device.network.open(address), { code: 'CARD_INVALID' }, address)
   }
@@ -228,7 +258,7 @@ test('a damaged address, our own address and a text that is too long are refused
 test('the status says what is missing', async () => {
   const world = await ToxWorld.create({ seed: 'status', nodes: 2 })
   await using _ = world
-  const site = world.host({ kind: 'eim-apdf' })
+  const site = world.site({ kind: 'eim-apdf' })
   site.setLink({ loss: 1 })
   const { network } = await world.device(firstHost(site), { seed: 'a' })
   await world.clock.advance(3_000)

@@ -7,7 +7,12 @@ import { ToxNetwork } from '../../src/signal/tox/tox-network-shell.ts'
 import { ToxNode } from '../../src/signal/tox/tox-node-shell.ts'
 import { silentLogger } from '../../src/util/logger.ts'
 import { SeededRandom } from '../network/seeded-random.ts'
-import { type SimulatedHost, SimulatedInternet, type SimulatedSiteOptions } from '../network/simulated-internet.ts'
+import {
+  type SimulatedHost,
+  SimulatedInternet,
+  type SimulatedSite,
+  type SimulatedSiteOptions,
+} from '../network/simulated-internet.ts'
 import { VirtualClock } from '../network/virtual-clock.ts'
 
 /** One way from a host to the middle of the internet, ms: 60 ms from host to host and back. */
@@ -75,10 +80,9 @@ export class ToxWorld implements AsyncDisposable {
     return world
   }
 
-  host(
-    site: Partial<SimulatedSiteOptions> & Pick<SimulatedSiteOptions, 'kind'>,
-  ): ReturnType<SimulatedInternet['site']> {
-    return this.internet.site({ hosts: 1, link: { delay }, ...site })
+  /** A site whose line has a few milliseconds of jitter and loses one packet in a hundred. */
+  site(site: Partial<SimulatedSiteOptions> & Pick<SimulatedSiteOptions, 'kind'>): SimulatedSite {
+    return this.internet.site({ hosts: 1, link: { delay, jitter: 8, loss: 0.01 }, ...site })
   }
 
   async device(host: SimulatedHost, identity: { readonly seed: string }): Promise<ToxDevice> {
@@ -115,7 +119,7 @@ export class ToxWorld implements AsyncDisposable {
   }
 }
 
-export function firstHost(site: ReturnType<SimulatedInternet['site']>): SimulatedHost {
+export function firstHost(site: SimulatedSite): SimulatedHost {
   const [host] = site.hosts
   if (host === undefined) throw new Error('This site has no host')
   return host

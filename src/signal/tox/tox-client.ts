@@ -46,6 +46,8 @@ export interface ToxClientOptions {
   readonly keyPair: KeyPair<LongTermPublicKey>
   readonly nospam: Nospam
   readonly random: Random
+  /** Our addresses on our own LAN, as friends on it could use them. */
+  readonly localEndpoints: () => readonly Endpoint[]
 }
 
 export interface FriendRequestOptions {
@@ -78,11 +80,11 @@ export class ToxClient {
   #hurriedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: ToxClientOptions) {
-    const { keyPair, nospam, random } = options
+    const { keyPair, nospam, random, localEndpoints } = options
     const dhtKeyPair = createKeyPair<DhtPublicKey>(random)
     this.#node = new ServingNode({ keyPair: dhtKeyPair, random })
     const { dht, box: dhtBox } = this.#node
-    this.#onion = new OnionClient({ keyPair, dhtKeyPair, dhtBox, nospam, random, dht })
+    this.#onion = new OnionClient({ keyPair, dhtKeyPair, dhtBox, nospam, localEndpoints, random, dht })
     this.#crypto = new NetCrypto({ keyPair, dhtKey: dhtKeyPair.publicKey, dhtBox, random })
   }
 

@@ -4,6 +4,7 @@
  */
 
 import type { BootstrapNode } from '../../api/config.ts'
+import type { Endpoint } from '../../api/endpoint.ts'
 import { PunchGuardError } from '../../api/errors.ts'
 import { type SecretKey, shortKey } from '../../api/keys.ts'
 import type { HostNetwork } from '../../api/network.ts'
@@ -15,6 +16,7 @@ import type { Logger } from '../../util/logger.ts'
 import type { Random } from '../../util/random.ts'
 import { type KeyPair, keyPairOf, type LongTermPublicKey, longTermPublicKey, toxCryptoReady } from './crypto.ts'
 import { maximumMessageBytes } from './friend-connection.ts'
+import { isLocal } from './local-address.ts'
 import { NodeSocket } from './node-socket-shell.ts'
 import { ToxClient, type ToxClientEffect, type ToxClientStats } from './tox-client.ts'
 import { formatToxId, type Nospam, nospamOf, parseToxId } from './tox-id.ts'
@@ -76,7 +78,11 @@ export class ToxNetwork implements SignalNetwork {
     this.#bootstrapNodes = options.bootstrap.length
     this.#ownKey = keyPair.publicKey
     this.address = formatToxId({ publicKey: keyPair.publicKey, nospam })
-    this.#client = new ToxClient({ keyPair, nospam, random: options.random })
+    const localEndpoints = (): readonly Endpoint[] => {
+      const endpoints = options.host.localAddresses().map((address) => ({ address, port: socket.port }))
+      return endpoints.filter(isLocal)
+    }
+    this.#client = new ToxClient({ keyPair, nospam, random: options.random, localEndpoints })
     this.#socket = socket
     socket.start({
       deadline: () => this.#client.deadline,

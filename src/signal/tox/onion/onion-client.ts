@@ -78,6 +78,8 @@ export interface OnionClientOptions {
   /** Boxes of the DHT key pair. */
   readonly dhtBox: PeerBox
   readonly nospam: Nospam
+  /** Where we are on our own LAN: friends are told, because a NAT may not carry packets back inside. */
+  readonly localEndpoints?: () => readonly Endpoint[]
   readonly random: Random
   readonly dht: Pick<DhtNode, 'randomNodes' | 'closeNodes' | 'connected'>
 }
@@ -120,6 +122,9 @@ const silenceLimit = 75_000
 /** A node named by others is asked once in this time, ms, sooner at the beginning. */
 const namedInterval = 10_000
 const namedIntervalFast = 250
+
+/** Our own addresses among the four nodes of a DHT-key packet. */
+const ownEndpointsTold = 2
 
 /** Keys whose friend requests are remembered (as in c-toxcore). */
 const requestersKept = 32
@@ -350,10 +355,12 @@ export class OnionClient {
 
   #dhtKeyPacket(seconds: number, now: number): Uint8Array {
     this.#noReplay = Math.max(this.#noReplay, seconds)
-    const { dht, dhtKeyPair } = this.#options
-    const nodes = dht
-      .closeNodes(4, now)
-      .map(({ endpoint, publicKey }) => ({ endpoint, publicKey, transport: 'udp' as const }))
+    const { dht, dhtKeyPair, localEndpoints } = this.#options
+    const own = (localEndpoints?.() ?? []).slice(0, ownEndpointsTold)
+    const told = own.map((endpoint) => ({ endpoint, publicKey: dhtKeyPair.publicKey }))
+    const nodes = [...told, ...dht.closeNodes(4 - told.length, now)].map(({ endpoint, publicKey }) => {
+      return { endpoint, publicKey, transport: 'udp' as const }
+    })
     return encodeDhtKeyPacket({ noReplay: BigInt(this.#noReplay), dhtKey: dhtKeyPair.publicKey, nodes })
   }
 

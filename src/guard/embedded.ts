@@ -19,7 +19,8 @@ import { type GuardUnderlay, type PacketDevice, PlainDataPlane } from './datapla
 import { type Prefix, parsePrefix } from './wireguard/allowed-ips.ts'
 import { WireGuardDevice } from './wireguard/device.ts'
 import { sumCounts } from './wireguard/drop-counter.ts'
-import type { DeviceEffect, MessageLimits, Moment } from './wireguard/peer.ts'
+import type { DeviceEffect, Moment } from './wireguard/effects.ts'
+import type { MessageLimits } from './wireguard/peer.ts'
 
 export type GuardTun = PacketDevice & Pick<Tun, 'name'> & AsyncDisposable
 

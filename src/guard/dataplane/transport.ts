@@ -11,6 +11,8 @@ const HALF = 2 ** 32
 const algorithm = 'chacha20-poly1305'
 const options = { authTagLength: TAG_SIZE } as const
 const zeros = new Uint8Array(16)
+/** Of the packet at hand: OpenSSL copies it when it begins. */
+const nonce = new Uint8Array(12)
 
 /** The largest UDP payload over IPv4. */
 export const MAXIMUM_DATAGRAM = 65_507
@@ -30,7 +32,7 @@ export function sealTransport(
   packet: Uint8Array,
   { key, remoteIndex, counter, mtu }: SealOptions,
 ): number {
-  const nonce = nonceOf(counter % HALF, Math.floor(counter / HALF))
+  setNonce(counter % HALF, Math.floor(counter / HALF))
   const cipher = createCipheriv(algorithm, key, nonce, options)
   let at: number = TRANSPORT.packet
   target.set(cipher.update(packet), at)
@@ -40,10 +42,10 @@ export function sealTransport(
   at += padding
   cipher.final()
   target.set(cipher.getAuthTag(), at)
-  const view = new DataView(target.buffer, target.byteOffset, TRANSPORT.packet)
-  view.setUint32(0, TRANSPORT.type, true)
-  view.setUint32(TRANSPORT.receiver, remoteIndex, true)
-  target.set(nonce.subarray(4), TRANSPORT.counter)
+  setUint32(target, 0, TRANSPORT.type)
+  setUint32(target, TRANSPORT.receiver, remoteIndex)
+  setUint32(target, TRANSPORT.counter, counter % HALF)
+  setUint32(target, TRANSPORT.counter + 4, Math.floor(counter / HALF))
   return at + TAG_SIZE
 }
 
@@ -63,7 +65,7 @@ export function decodeCounter(datagram: Uint8Array): number | undefined {
 /** The padded packet in memory of its own, or `undefined` when the tag does not fit. */
 export function openTransport(datagram: Uint8Array, key: Uint8Array): Uint8Array | undefined {
   const end = datagram.length - TAG_SIZE
-  const nonce = nonceOf(uint32(datagram, TRANSPORT.counter), uint32(datagram, TRANSPORT.counter + 4))
+  setNonce(uint32(datagram, TRANSPORT.counter), uint32(datagram, TRANSPORT.counter + 4))
   const decipher = createDecipheriv(algorithm, key, nonce, options)
   decipher.setAuthTag(datagram.subarray(end))
   const packet = decipher.update(datagram.subarray(TRANSPORT.packet, end))
@@ -76,13 +78,16 @@ export function openTransport(datagram: Uint8Array, key: Uint8Array): Uint8Array
 }
 
 /** §5.4.6: four zero bytes, then the counter. */
-function nonceOf(low: number, high: number): Uint8Array {
-  const nonce = new Uint8Array(12)
-  for (let at = 0; at < 4; at++) {
-    nonce[4 + at] = low >>> (8 * at)
-    nonce[8 + at] = high >>> (8 * at)
-  }
-  return nonce
+function setNonce(low: number, high: number): void {
+  setUint32(nonce, 4, low)
+  setUint32(nonce, 8, high)
+}
+
+function setUint32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
+  bytes[at + 2] = value >>> 16
+  bytes[at + 3] = value >>> 24
 }
 
 function uint32(bytes: Uint8Array, at: number): number {

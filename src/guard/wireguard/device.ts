@@ -15,11 +15,12 @@ import { REJECT_AFTER_MESSAGES, REKEY_AFTER_MESSAGES } from './constants.ts'
 import { CookieChecker } from './cookie.ts'
 import { type DhKeyPair, dh, importKeyPair, KEY_SIZE } from './crypto.ts'
 import { DropCounter } from './drop-counter.ts'
+import type { DeviceEffect, Moment } from './effects.ts'
 import { identifyInitiation } from './handshake.ts'
 import { IndexTable } from './index-table.ts'
 import { AddressLimiter, LoadGauge } from './load.ts'
 import { type CookieReply, decodeHandshakeMessage, type Initiation, type Response } from './messages.ts'
-import { type DeviceEffect, type MessageLimits, type Moment, Peer, type PeerContext } from './peer.ts'
+import { type MessageLimits, Peer, type PeerContext } from './peer.ts'
 import { nextTimestamp } from './tai64n.ts'
 
 export interface DeviceOptions {

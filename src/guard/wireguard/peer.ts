@@ -18,6 +18,7 @@ import {
 import { CookieJar } from './cookie.ts'
 import type { DhKeyPair } from './crypto.ts'
 import { DropCounter, sumCounts } from './drop-counter.ts'
+import type { DeviceEffect, Moment } from './effects.ts'
 import {
   type ConsumedInitiation,
   consumeInitiation,
@@ -44,20 +45,6 @@ import {
 import type { CookieReply, Initiation, Response } from './messages.ts'
 import { isLater } from './tai64n.ts'
 import { type Attempt, dueRule, nextDeadline, type Standing, type TimerName } from './timers.ts'
-
-/** The time of an input: monotonic and wall, ms. */
-export interface Moment {
-  readonly now: number
-  readonly wallTime: number
-}
-
-export type DeviceEffect =
-  | { readonly kind: 'datagram'; readonly bytes: Uint8Array; readonly to: Endpoint }
-  | { readonly kind: 'data-plane'; readonly command: DataPlaneCommand }
-  /** A session began where none was valid, or the first one since `use`. */
-  | { readonly kind: 'established'; readonly peer: PeerId }
-  /** We sent, and nothing came back for a second. */
-  | { readonly kind: 'unanswered'; readonly peer: PeerId }
 
 /** Why a handshake message of a known peer was dropped. */
 export type PeerDrop =

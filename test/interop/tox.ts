@@ -11,6 +11,10 @@ import { SecretKey } from '../../src/api/keys.ts'
 import type { DatagramSocket, HostNetwork } from '../../src/api/network.ts'
 import type { SignalChannel } from '../../src/api/roles.ts'
 import { systemHost } from '../../src/net/host-network.ts'
+import { createKeyPair, type LongTermPublicKey, longTermPublicKey } from '../../src/signal/tox/crypto.ts'
+import { NodeSocket } from '../../src/signal/tox/node-socket-shell.ts'
+import { ToxClient, type ToxClientEffect } from '../../src/signal/tox/tox-client.ts'
+import { nospamOf } from '../../src/signal/tox/tox-id.ts'
 import { ToxNetwork } from '../../src/signal/tox/tox-network-shell.ts'
 import { ToxNode } from '../../src/signal/tox/tox-node-shell.ts'
 import { fromHex, toHex } from '../../src/util/bytes.ts'
@@ -76,9 +80,7 @@ class Stage implements AsyncDisposable {
   }
 
   async native(nodes: readonly LoopbackNode[], identity: Identity = newIdentity()): Promise<Native> {
-    const bootstrap = nodes.map(({ port, key }): BootstrapNode => {
-      return { host: '127.0.0.1', udp: port, tcp: [], key: fromHex(key) ?? new Uint8Array() }
-    })
+    const bootstrap = nodes.map(bootstrapNode)
     const plug = new Plug(systemHost())
     const network = await ToxNetwork.open({
       ...{ host: plug, clock: systemClock, random: systemRandom, logger: silentLogger, bootstrap },
@@ -171,15 +173,9 @@ class Core {
 
   /** The first such event since the start or since the last one waited for. */
   async event(name: string): Promise<Line> {
-    const at = this.#seen.findIndex(({ event }) => event === name)
-    const seen = this.#seen[at]
-    if (seen !== undefined) {
-      this.#seen.splice(0, at + 1)
-      return seen
-    }
-    const line = await this.child.next(`c-toxcore ${name}`, ({ event }) => event === name, this.#signal)
-    this.#seen.splice(0)
-    return line
+    const find = (): number => this.#seen.findIndex(({ event }) => event === name)
+    await until(`c-toxcore ${name}`, () => find() >= 0, this.#signal)
+    return this.#seen.splice(0, find() + 1).at(-1) ?? {}
   }
 
   send(key: string, texts: readonly string[]): void {
@@ -329,6 +325,59 @@ async function restartNative(meeting: Meeting, how: 'stop' | 'kill'): Promise<st
   return `${offline}online again ${seconds} after the restart`
 }
 
+/** Chat messages, which the client knows and the signal network does not use: a client of our own on a socket. */
+async function chat(stage: Stage): Promise<string> {
+  const nodes = await stage.nodes('one tox-bootstrapd')
+  const core = await stage.core({ nodes })
+  const keyPair = createKeyPair<LongTermPublicKey>(systemRandom)
+  const friend = longTermPublicKey(fromHex(core.key) ?? new Uint8Array()) ?? fail('no key')
+  const nospam = nospamOf(systemRandom.bytes(4)) ?? fail('no nospam')
+  const client = new ToxClient({ keyPair, nospam, random: systemRandom, localEndpoints: () => [] })
+  const bootstrap = nodes.map(bootstrapNode)
+  const socket = stage.add(
+    await NodeSocket.bind({ host: systemHost(), clock: systemClock, logger: silentLogger, bootstrap }),
+  )
+  const received: string[] = []
+  const run = (effects: readonly ToxClientEffect[]): void => {
+    for (const effect of effects) {
+      if (effect.kind === 'send') socket.send(effect.bytes, effect.to)
+      if (effect.kind === 'message') received.push(effect.text)
+    }
+  }
+  const now = (): number => systemClock.now()
+  client.addFriend(friend, { now: now() })
+  socket.start({
+    deadline: () => client.deadline,
+    connected: (at) => client.connected(at),
+    bootstrap: (contacts, at) => client.bootstrap(contacts, at),
+    receive: (bytes, from, at) => run(client.receive(bytes, from, at)),
+    tick: (at) => run(client.tick(at, systemClock.wallTime())),
+  })
+  core.child.say({ do: 'accept', key: toHex(keyPair.publicKey) })
+  await until('online', () => client.isOnline(friend), stage.signal)
+  await core.event('online')
+  core.child.say({ do: 'send', key: toHex(keyPair.publicKey), kind: 'message', texts: ['grüezi', 'x'.repeat(1_372)] })
+  for (const text of ['salut', 'é'.repeat(686)]) {
+    run(client.sendMessage(friend, text, now()) ?? fail('the message was refused'))
+  }
+  socket.wake()
+  const heard = [await core.event('message'), await core.event('message')].map(({ text }) => text)
+  await until('messages', () => received.length === 2, stage.signal)
+  run(client.stop(now()))
+  await core.event('offline')
+  if (heard.join() !== ['salut', 'é'.repeat(686)].join()) throw new Error(`c-toxcore got ${heard.join()}`)
+  if (received.join() !== ['grüezi', 'x'.repeat(1_372)].join()) throw new Error(`we got ${received.join()}`)
+  return '2 messages each way, goodbye seen'
+}
+
+function fail(what: string): never {
+  throw new Error(what)
+}
+
+function bootstrapNode({ port, key }: LoopbackNode): BootstrapNode {
+  return { host: '127.0.0.1', udp: port, tcp: [], key: fromHex(key) ?? new Uint8Array() }
+}
+
 function scenario(name: string, run: (stage: Stage) => Promise<string>): InteropScenario {
   return {
     peer: 'c-toxcore',
@@ -369,6 +418,7 @@ async function version(): Promise<string> {
 const nodeKinds: readonly Nodes[] = ['one tox-bootstrapd', 'three tox-bootstrapd', 'our own node only']
 
 export const scenarios: readonly InteropScenario[] = [
+  scenario('chat messages, one tox-bootstrapd', chat),
   ...nodeKinds.flatMap((nodes) => [
     scenario(`we ask, ${nodes}`, async (stage) => {
       const meeting = await meet(stage, nodes, 'we')

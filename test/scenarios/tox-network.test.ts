@@ -57,7 +57,7 @@ function report(context: TestContext, what: string, times: readonly number[]): v
   context.diagnostic(`${what}: median ${median(all)} ms of ${all.join(', ')}`)
 }
 
-const seeds = ['1', '2', '3', '4', '5', '6', '7', '8', '9']
+const seeds = ['1', '2', '3', '4', '5']
 
 test('friends that know each other are online within 2 s of their start', async (context) => {
   const times: number[] = []
@@ -113,7 +113,7 @@ for (const kinds of [
 ] as const) {
   test(`after a NAT's public address changed texts flow 1.5 s after a nudge on both sides (${kinds.join(', ')})`, async (context) => {
     const times: number[] = []
-    for (const seed of seeds.slice(0, 5)) {
+    for (const seed of seeds.slice(0, 3)) {
       const pair = await onlineFriends({ seed, kinds })
       await using _ = pair.world
       pair.sites[1].rebind('198.51.100.77')
@@ -129,7 +129,7 @@ for (const kinds of [
 
 test('both public addresses change at once: a nudge heals it too', async (context) => {
   const times: number[] = []
-  for (const seed of seeds.slice(0, 5)) {
+  for (const seed of seeds.slice(0, 3)) {
     const pair = await onlineFriends({ seed })
     await using _ = pair.world
     pair.sites[0].rebind('198.51.100.66')
@@ -172,7 +172,7 @@ test('a device that stops is offline at the other end at once, one that crashes 
 
 test('a device that crashed and starts again is online within seconds, with its old session replaced', async (context) => {
   const times: number[] = []
-  for (const seed of seeds.slice(0, 5)) {
+  for (const seed of seeds.slice(0, 3)) {
     const pair = await onlineFriends({ seed })
     await using _ = pair.world
     firstHost(pair.sites[0]).restart()
@@ -201,7 +201,7 @@ test('a channel that is disposed tells the peer, and can be opened again', async
 
 test('two devices behind one NAT that does not hairpin meet on their LAN', async (context) => {
   const times: number[] = []
-  for (const seed of seeds.slice(0, 5)) {
+  for (const seed of seeds.slice(0, 3)) {
     const world = await ToxWorld.create({ seed, nodes: 3 })
     await using _ = world
     const [one, two] = world.site({ kind: 'eim-apdf', hosts: 2, hairpinning: false }).hosts
@@ -227,6 +227,50 @@ test('a device that slept for an hour is online again within seconds', async (co
   firstHost(pair.sites[0]).announceChange()
   assert.ok(await pair.world.clock.runUntil(() => bothOnline(pair), 60_000))
   report(context, 'online after an hour without a network', [pair.world.clock.now() - start])
+})
+
+test('damaged copies of everything that passes keep nobody from meeting', async () => {
+  const pair = await friends({ seed: 'hostile', kinds: ['public', 'public'] })
+  await using _ = pair.world
+  const { clock, internet, random } = pair.world
+  const attacker = await internet.publicHost('198.51.100.200').bindUdp({ port: 6_666 })
+  let attacks = 0
+  using __ = internet.tap(({ from, to, bytes }) => {
+    if (from.address === '198.51.100.200' || attacks >= 20_000) return
+    for (let i = 0; i < 3; i++) {
+      const copy = bytes.slice(0, i === 0 ? bytes.length : random.below(bytes.length) + 1)
+      const at = random.below(copy.length)
+      copy[at] = (copy[at] ?? 0) ^ (1 + random.below(255))
+      attacker.send(copy, to)
+      attacks += 1
+    }
+  })
+  assert.ok(await clock.runUntil(() => bothOnline(pair), 20_000))
+  for (let round = 0; round < 20; round++) {
+    await textsFlow(pair, 5_000)
+    await clock.advance(1_000)
+  }
+  assert.ok(attacks > 1_000, `${attacks} attacks`)
+  assert.equal(pair.lines[0].count('offline') + pair.lines[1].count('offline'), 0)
+})
+
+test('an introduction waits for a listener, and texts of 1372 bytes pass while longer ones are refused', async () => {
+  const world = await ToxWorld.create({ seed: 'introduction', nodes: 1 })
+  await using _ = world
+  const a = await world.device(firstHost(world.site({ kind: 'public' })), { seed: 'a' })
+  const b = await world.device(firstHost(world.site({ kind: 'eim-apdf' })), { seed: 'b' })
+  const line = a.open(b.network.address, 'ü'.repeat(450))
+  await world.clock.advance(10_000)
+  const heard: string[] = []
+  using __ = b.network.introductions(({ text }) => heard.push(text))
+  assert.deepEqual(heard, ['ü'.repeat(450)])
+  const answer = b.open(a.publicKey)
+  assert.ok(await world.clock.runUntil(() => line.channel.online && answer.channel.online, 30_000))
+  assert.equal(line.channel.send('ü'.repeat(687)), false)
+  assert.ok(line.channel.send('ü'.repeat(686)) && line.channel.send(''))
+  await world.clock.advance(500)
+  assert.deepEqual(answer.texts, ['ü'.repeat(686), ''])
+  assert.equal(heard.length, 1)
 })
 
 test('two idle friends send a few packets a second', async (context) => {

@@ -28,6 +28,8 @@ import type { Nospam } from './tox-id.ts'
 const freshness = 122_000
 /** A session that was heard less than this ago is not given up for a DHT key that came another way, ms. */
 const liveliness = 2_000
+/** Our choice: a session that silent is not trusted to come back by itself, ms. */
+const missedAfter = 5_000
 /** Our choice: the DHT and the onion are hurried at most this often, ms. */
 const hurryInterval = 300
 
@@ -70,6 +72,8 @@ interface Friend {
   dhtKey: DhtPublicKey | undefined
   /** Where that DHT key last answered. */
   found: { readonly endpoint: Endpoint; readonly at: number } | undefined
+  /** The session is so silent that the friend is looked for through the onion as well: it may have started anew. */
+  missed: boolean
 }
 
 export class ToxClient {
@@ -116,7 +120,13 @@ export class ToxClient {
     if (!this.#crypto.addFriend(key)) return false
     const name = toHex(key)
     if (!this.#friends.has(name)) {
-      this.#friends.set(name, { key, connection: new FriendConnection(), dhtKey: undefined, found: undefined })
+      this.#friends.set(name, {
+        key,
+        connection: new FriendConnection(),
+        dhtKey: undefined,
+        found: undefined,
+        missed: false,
+      })
     }
     if (request === undefined) this.#onion.addFriend(key, now)
     else this.#onion.requestFriend(key, { ...request, now })
@@ -275,12 +285,14 @@ export class ToxClient {
     const { key, connection } = friend
     switch (effect.kind) {
       case 'confirmed':
-        this.#onion.friendOnline(key, { online: true, now })
+        this.#miss(friend, false, now)
         return this.#runFriend(friend, connection.confirmed(now), now)
       case 'packet':
+        if (friend.missed) this.#miss(friend, false, now)
         return this.#runFriend(friend, connection.receive(effect.packet, now), now)
       case 'silent':
         this.#hurry(friend, now)
+        if (!friend.missed && this.#crypto.silentFor(key, now) >= missedAfter) this.#miss(friend, true, now)
         return this.#run(this.#crypto.send(key, alivePacket(), now) ?? [], now)
       case 'closed':
         this.#onion.friendOnline(key, { online: false, now })
@@ -291,6 +303,11 @@ export class ToxClient {
       default:
         return assertNever(effect)
     }
+  }
+
+  #miss(friend: Friend, missed: boolean, now: number): void {
+    friend.missed = missed
+    this.#onion.friendOnline(friend.key, { online: !missed, now })
   }
 
   /** After a connection ended: once more to where the friend answered, if it is only that a handshake was lost. */

@@ -6,8 +6,9 @@
 import { errorMessage } from '../../src/api/errors.ts'
 import type { InteropScenario } from './scenario.ts'
 import { scenarios as tox } from './tox.ts'
+import { scenarios as wireguard } from './wireguard.ts'
 
-const all: readonly InteropScenario[] = [...tox]
+const all: readonly InteropScenario[] = [...tox, ...wireguard]
 
 /** A scenario that takes longer has failed, ms. */
 const timeLimit = 60_000

@@ -92,6 +92,16 @@ export const scenarios: readonly InteropScenario[] = [
     return 'one initiation, theirs; 41 of 41 pings'
   }),
 
+  scenario('both begin at once: the initiations cross', { theyKnowUs: true }, async (world) => {
+    world.order({ kind: 'cross', remote: theirs })
+    assert.equal(await world.ping('b', inner.ours, { count: 3 }), 3)
+    await world.reply('established', { within: 1_000 })
+    await pingBothWays(world)
+    const { sent, received } = await world.stats()
+    assert.deepEqual([sent[1], received[1]], [1, 1])
+    return 'one initiation each, nobody waited; 43 of 43 pings'
+  }),
+
   scenario('20 MB of TCP each way at MTU 1420', {}, transferBothWays),
 
   scenario('20 MB of TCP each way at MTU 1281', { mtu: 1281 }, transferBothWays),

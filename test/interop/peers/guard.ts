@@ -34,6 +34,8 @@ export interface GuardConfig {
 export type GuardOrder =
   | { readonly kind: 'use'; readonly remote: Endpoint; readonly initiate: boolean }
   | { readonly kind: 'preshared-key'; readonly key: string }
+  /** Begins a handshake as soon as the peer's initiation arrives, just before that is read: the two cross. */
+  | { readonly kind: 'cross'; readonly remote: Endpoint }
   /** The socket moves to another port, as behind a NAT that forgot the mapping. */
   | { readonly kind: 'rebind'; readonly port: number }
   /** So many initiations of strangers, with a valid mac1, as fast as they go. */
@@ -59,6 +61,8 @@ class MovableSocket implements DatagramSocket {
   readonly sent: number[] = [0, 0, 0, 0, 0]
   readonly received: number[] = [0, 0, 0, 0, 0]
   initiationsWithCookie = 0
+  /** Called once, before the next initiation is passed on. */
+  beforeInitiation: (() => void) | undefined
   #socket: DatagramSocket
   #receiver: (bytes: Uint8Array, from: Endpoint) => void = () => {}
 
@@ -86,6 +90,11 @@ class MovableSocket implements DatagramSocket {
     this.#receiver = receiver
     this.#socket.receive((bytes, from) => {
       count(this.received, bytes)
+      const { beforeInitiation } = this
+      if (bytes[0] === 1 && beforeInitiation !== undefined) {
+        this.beforeInitiation = undefined
+        beforeInitiation()
+      }
       receiver(bytes, from)
     })
   }
@@ -168,6 +177,9 @@ async function start(config: GuardConfig): Promise<(order: GuardOrder) => Promis
         break
       case 'preshared-key':
         peer.setPresharedKey(new SecretKey(key(order.key)))
+        break
+      case 'cross':
+        socket.beforeInitiation = () => peer.use(new FixedPath(order.remote), { initiate: true })
         break
       case 'rebind':
         await socket.rebind(order.port)

@@ -163,6 +163,8 @@ export interface Path extends AsyncDisposable {
   subscribe(listener: (remote: Endpoint) => void): Disposable
   /** Something looks wrong: probe now and quickly. */
   check(): void
+  /** Answers a peer that restarted and resumes with this secret, and follows it, until disposed. */
+  acceptResume(options: { readonly secret: SecretKey; readonly controlling: boolean }): Disposable
 }
 
 export interface PunchOptions {

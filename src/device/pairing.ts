@@ -25,6 +25,8 @@ export interface PairedChannels {
   readonly card: Card
   readonly channel: SignalChannel
   readonly secret: SecretChannel
+  /** Ends the listening of the pairing; what the other end, already a peer, has said since is the link's. */
+  readonly takeOver: () => readonly Uint8Array[]
 }
 
 export type PairingReport = (step: 'reaching' | 'reached' | 'secured' | 'proved', text: string) => void
@@ -56,8 +58,8 @@ export async function joinInvite(
   const introduction = introductionPrefix + toHex(invite.id)
   const channel = parts.network.open(toHex(toxId).toUpperCase(), { introduction })
   const secret = parts.openSecret(channel, otrFingerprint)
+  const conversation = new Conversation({ channel, secret, name, report })
   try {
-    using conversation = new Conversation({ channel, secret, name, report })
     for (;;) {
       const event = await conversation.next(signal)
       switch (event.kind) {
@@ -71,7 +73,9 @@ export async function joinInvite(
           })
         case 'message': {
           const message = decodeSessionMessage(event.message)
-          if (message?.kind === 'pairing-pinned') return { card: invite.card, channel, secret }
+          if (message?.kind === 'pairing-pinned') {
+            return { card: invite.card, channel, secret, takeOver: () => conversation.end() }
+          }
           if (message?.kind === 'pairing-refused') throw refusalError(message.reason, invite)
           break
         }
@@ -86,6 +90,7 @@ export async function joinInvite(
       }
     }
   } catch (error) {
+    conversation.end()
     await secret[Symbol.asyncDispose]()
     await channel[Symbol.asyncDispose]()
     throw error
@@ -112,8 +117,8 @@ export async function admitJoiner(
   const secret = parts.openSecret(channel, undefined)
   if (record.state.kind === 'open') secret.expectProof(record.state.secret.reveal())
   let card: Card | undefined
+  const conversation = new Conversation({ channel, secret, name: 'the other device', report })
   try {
-    using conversation = new Conversation({ channel, secret, name: 'the other device', report })
     for (;;) {
       const event = await conversation.next(signal)
       switch (event.kind) {
@@ -130,7 +135,7 @@ export async function admitJoiner(
           report('proved', `${card.name} knows the secret of the invite`)
           await options.pin(card)
           conversation.send({ kind: 'pairing-pinned' })
-          return { card, channel, secret }
+          return { card, channel, secret, takeOver: () => conversation.end() }
         case 'insecure':
           break
         case 'refused':
@@ -140,6 +145,7 @@ export async function admitJoiner(
       }
     }
   } catch (error) {
+    conversation.end()
     const reason = refusalFor(error)
     if (reason !== undefined && secret.send(encodeSessionMessage({ kind: 'pairing-refused', reason }))) {
       await delay(parts.clock, refusalLinger)
@@ -151,7 +157,7 @@ export async function admitJoiner(
 }
 
 /** The events of one pairing conversation, in order, and its steps told to a person. */
-class Conversation implements Disposable {
+class Conversation {
   readonly #secret: SecretChannel
   readonly #events: EventQueue<SecretEvent> = new EventQueue()
   readonly #subscriptions: readonly Disposable[]
@@ -185,8 +191,10 @@ class Conversation implements Disposable {
     this.#secret.send(encodeSessionMessage(message))
   }
 
-  [Symbol.dispose](): void {
+  /** Stops listening; gives the messages that nobody took. */
+  end(): readonly Uint8Array[] {
     for (const subscription of this.#subscriptions) subscription[Symbol.dispose]()
+    return this.#events.drain().flatMap((event) => (event.kind === 'message' ? [event.message] : []))
   }
 }
 

@@ -15,8 +15,8 @@ export interface Tunnel extends AsyncDisposable {
   readonly udpPort: number
   /** Words for `status`, such as the kind of data plane. */
   readonly details: readonly string[]
-  /** Whether a peer may have this address: false when it would take over a network that this machine is on. */
-  accepts(address: string): boolean
+  /** Resolves, with the reason in words, when the interface is gone without us; never rejects. */
+  readonly lost: Promise<string>
 }
 
 export interface DeviceParts {

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import type { PeerChange, PeerStatus } from '../api/device.ts'
 import { formatFingerprint, type SecretKey } from '../api/keys.ts'
-import type { GuardPeer, PathStatus, SecretChannel, SignalChannel } from '../api/roles.ts'
+import type { GuardPeer, PathStatus } from '../api/roles.ts'
 import { tunnelAddresses } from '../api/tunnel-addresses.ts'
 import type { Card } from '../pairing/card.ts'
 import type { CachedMeeting, PinnedPeer } from '../pairing/peers.ts'
@@ -15,13 +15,14 @@ import { runSession } from '../session/session.ts'
 import { advance, explain, type SessionState } from '../session/state.ts'
 import { compareBytes, concatBytes, toHex } from '../util/bytes.ts'
 import { withFields } from '../util/logger.ts'
+import type { PairedChannels } from './pairing.ts'
 import type { DeviceParts, Tunnel } from './parts.ts'
 
 export interface PeerOptions {
   readonly parts: DeviceParts
   readonly pinned: PinnedPeer
   /** A conversation to go on with; without one the peer is looked for. */
-  readonly channels?: { readonly channel: SignalChannel; readonly secret: SecretChannel }
+  readonly channels?: PairedChannels
   /** What our hello says. */
   readonly hello: () => Omit<Hello, 'kind' | 'wallTime'>
   /** Keeps what the next start needs. */
@@ -59,6 +60,7 @@ export class Peer implements AsyncDisposable {
     const channel = channels?.channel ?? parts.network.open(toHex(pinned.toxId).toUpperCase())
     this.#link = new PeerLink({
       channel,
+      missed: channels?.takeOver() ?? [],
       secret: channels?.secret ?? parts.openSecret(channel, pinned.otrFingerprint),
       agreement: parts.agreement({ peerIdentity: pinned.identityKey, context: bothTunnelKeys(parts.card, pinned) }),
       ownFingerprint: parts.card.otrFingerprint,

@@ -48,6 +48,7 @@ export class PunchGuard implements Device {
   readonly #listeners: Listeners<DeviceEvent> = new Listeners()
   readonly #closing: AbortController = new AbortController()
   readonly #subscriptions: Disposable[] = []
+  readonly #afterwards: (() => void)[] = []
   readonly #peers: Map<string, Peer> = new Map()
   /** `up`, `down` and `forget` one after the other. */
   readonly #serial: Serial = new Serial()
@@ -149,6 +150,10 @@ export class PunchGuard implements Device {
       }
       this.#tunnel = tunnel
       this.#upFailure = undefined
+      runInBackground(
+        tunnel.lost.then((reason) => this.#onTunnelLost(tunnel, reason)),
+        (error) => this.#reportUpFailure(error),
+      )
       for (const peer of this.#peers.values()) peer.link.announce()
     })
   }
@@ -181,6 +186,11 @@ export class PunchGuard implements Device {
     return pinned.name
   }
 
+  /** Runs once everything of the device is closed. */
+  whenDisposed(callback: () => void): void {
+    this.#afterwards.push(callback)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closing.signal.aborted) return
     this.#closing.abort(new PunchGuardError('DAEMON_FAILED', 'The device is shutting down', { hint: 'start it again' }))
@@ -189,6 +199,7 @@ export class PunchGuard implements Device {
     for (const peer of this.#peers.values()) await peer[Symbol.asyncDispose]()
     await this.#parts.network[Symbol.asyncDispose]()
     await this.#writing.run(async () => {})
+    for (const callback of this.#afterwards) callback()
   }
 
   // ------------------------------------------------------------------------------------------------- peers
@@ -230,6 +241,14 @@ export class PunchGuard implements Device {
     const tunnel = this.#tunnel
     this.#tunnel = undefined
     await tunnel?.[Symbol.asyncDispose]()
+  }
+
+  /** Somebody removed the interface: it is made anew. */
+  async #onTunnelLost(tunnel: Tunnel, reason: string): Promise<void> {
+    if (this.#tunnel !== tunnel || this.#closing.signal.aborted) return
+    this.#parts.logger.warn('the interface was lost', { reason })
+    await this.#serial.run(() => this.#closeTunnel())
+    await this.up()
   }
 
   // ----------------------------------------------------------------------------------------------- pairing

@@ -35,6 +35,8 @@ export type LinkEvent =
 export interface PeerLinkOptions {
   readonly channel: SignalChannel
   readonly secret: SecretChannel
+  /** Messages of the running conversation that arrived before the link was made. */
+  readonly missed?: readonly Uint8Array[]
   readonly agreement: KeyAgreement
   readonly ownFingerprint: OtrFingerprint
   readonly pinned: OtrFingerprint
@@ -93,6 +95,7 @@ export class PeerLink implements AsyncDisposable {
     if (state.kind === 'secure') this.#onSecure(state.fingerprint, state.sessionId)
     else if (state.kind === 'refused') this.#refuse(`its key is ${formatFingerprint(state.fingerprint)}`)
     else if (options.channel.online) this.#enter({ kind: 'securing' })
+    for (const message of options.missed ?? []) this.#onMessage(message)
   }
 
   get state(): LinkState {

@@ -62,6 +62,8 @@ export class PunchMailbox {
       this.#dropped++
       return false
     }
+    // Said again: the peer still waits for an answer.
+    if (message.kind === 'description' && this.waiting) return true
     this.#messages.push(message)
     if (this.#attemptIsServed && !this.waiting) this.#listeners.emit(message)
     return false

@@ -41,6 +41,10 @@ export interface SessionParts {
 
 /** The cached endpoint is tried alone for so long, ms: opening a new path would only disturb a peer that is still there. */
 const cachedHeadStart = 400
+/** The same where the endpoint was in use until now: enough to find out that it works after all. */
+const lostHeadStart = 120
+/** A peer that asks for a new path just when the cached endpoint answered may have found that too by now, ms. */
+const resumedGrace = 1000
 /** One attempt to open a path, ms. */
 const punchTimeout = 15_000
 /** From a path to packets both ways, ms. */
@@ -61,8 +65,7 @@ export async function runSession(parts: SessionParts, signal: AbortSignal): Prom
   while (!signal.aborted) {
     try {
       await using path = await openPath(loss === undefined ? parts : healing(parts, loss), {
-        // What just died, or what the peer gave up, needs no time of its own.
-        headStart: loss === undefined && !link.punchWaiting ? cachedHeadStart : 0,
+        headStart: loss === undefined ? cachedHeadStart : lostHeadStart,
         signal,
       })
       await join(parts, { path, signal })
@@ -155,7 +158,7 @@ async function punchPath(
     await reach(parts, signal)
     enter({ kind: 'punching', attempt })
     const restart = new AbortController()
-    using _limit = clock.after(punchTimeout, () => restart.abort(noPathInTime(parts.peer)))
+    using _limit = clock.after(punchTimeout, () => restart.abort(outOfTime(parts.peer)))
     using _link = link.subscribe((event) => {
       if (event.kind === 'punch-restarted' || !isReady(link)) restart.abort(beginAgain)
     })
@@ -245,14 +248,17 @@ async function watch(
   parts: SessionParts,
   options: { readonly path: Path; readonly signal: AbortSignal },
 ): Promise<string> {
-  const { link, guardPeer, peer, enter } = parts
+  const { link, guardPeer, peer, clock, enter } = parts
   const { path, signal } = options
+  const resumed = path.status().kind === 'cached'
+  const graceUntil = clock.now() + (resumed ? resumedGrace : 0)
   enter({ kind: 'connected', path })
   const remember = (): void => {
     const presharedKey = parts.presharedKey()
     if (presharedKey !== undefined) parts.remember({ remote: path.status().remote, presharedKey })
   }
   remember()
+  using _resumes = acceptResumes(parts, path)
   using _moves = path.subscribe(() => {
     remember()
     enter({ kind: 'connected', path })
@@ -276,14 +282,36 @@ async function watch(
     }
     const subscription = link.subscribe((event) => {
       if (event.kind === 'agreed') remember()
-      else if (event.kind === 'punch-restarted') finish(`${peer} asks for a new path`)
+      else if (event.kind === 'punch-restarted' && clock.now() >= graceUntil) finish(`${peer} asks for a new path`)
       else if (link.state.kind === 'secure' && link.state.hello?.up === false) finish(`${peer} was switched off`)
       else if (link.state.kind === 'refused') finish(link.state.reason)
     })
     signal.addEventListener('abort', onAbort, { once: true })
     void path.lost.then(finish)
-    if (link.punchWaiting) finish(`${peer} asks for a new path`)
+    if (link.punchWaiting && !resumed) finish(`${peer} asks for a new path`)
   })
+}
+
+/** Lets a restarted peer find us on this path, with the key of now and, as it may not know that yet, the one before. */
+function acceptResumes(parts: SessionParts, path: Path): Disposable {
+  const { link } = parts
+  const accepted: Disposable[] = []
+  const accept = (): void => {
+    const secret = parts.presharedKey()
+    if (secret === undefined) return
+    accepted.push(path.acceptResume({ secret, controlling: link.initiator }))
+    while (accepted.length > 2) accepted.shift()?.[Symbol.dispose]()
+  }
+  accept()
+  const subscription = link.subscribe((event) => {
+    if (event.kind === 'agreed') accept()
+  })
+  return {
+    [Symbol.dispose]: () => {
+      subscription[Symbol.dispose]()
+      for (const one of accepted) one[Symbol.dispose]()
+    },
+  }
 }
 
 /** After a failure: waits, longer each time, but not when something has changed that may help. */
@@ -333,9 +361,10 @@ function untilAborted(signal: AbortSignal): Promise<void> {
   })
 }
 
-function noPathInTime(peer: string): PunchGuardError {
-  return new PunchGuardError('PUNCH_NO_PATH', `No path to ${peer} was found in ${punchTimeout / 1000} s`, {
-    hint: 'one of the two NATs may give every peer another port: try another network on either side',
+/** The puncher turns it into what it tried, and what may help. */
+function outOfTime(peer: string): PunchGuardError {
+  return new PunchGuardError('TIMEOUT', `No path to ${peer} was found in ${punchTimeout / 1000} s`, {
+    hint: 'try another network on either side',
   })
 }
 

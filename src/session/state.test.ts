@@ -9,6 +9,7 @@ const path: Path = {
   lost: new Promise(() => {}),
   subscribe: () => ({ [Symbol.dispose]: () => {} }),
   check: () => {},
+  acceptResume: () => ({ [Symbol.dispose]: () => {} }),
   [Symbol.asyncDispose]: async () => {},
 }
 

@@ -11,6 +11,11 @@ export class EventQueue<Event> {
     this.#wake?.()
   }
 
+  /** Takes everything that waits. */
+  drain(): readonly Event[] {
+    return this.#events.splice(0)
+  }
+
   /** The next event; rejects with the signal's reason. One caller at a time. */
   async next(signal: AbortSignal): Promise<Event> {
     for (;;) {

@@ -136,6 +136,10 @@ export class FakePath implements Path {
     this.checks++
   }
 
+  acceptResume(): Disposable {
+    return { [Symbol.dispose]: () => {} }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.closed = true
   }

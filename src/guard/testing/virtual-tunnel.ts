@@ -316,6 +316,10 @@ export class VirtualPath implements Path {
 
   check(): void {}
 
+  acceptResume(): Disposable {
+    return { [Symbol.dispose]: () => {} }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 

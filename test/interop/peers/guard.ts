@@ -126,6 +126,10 @@ class FixedPath implements Path {
 
   check(): void {}
 
+  acceptResume(): Disposable {
+    return { [Symbol.dispose]: () => {} }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 

@@ -1,0 +1,208 @@
+/**
+ * The one file that names concrete classes: which signal network, which secret channel, which puncher and guard a
+ * device is made of.
+ */
+
+import * as v from 'valibot'
+import type { Config } from '../api/config.ts'
+import { PunchGuardError } from '../api/errors.ts'
+import { tunnelPublicKey } from '../api/keys.ts'
+import type { DatagramSocket, HostNetwork } from '../api/network.ts'
+import type { StateStore } from '../api/state-store.ts'
+import { tunnelAddresses } from '../api/tunnel-addresses.ts'
+import { EmbeddedGuard, type GuardRoutes } from '../guard/embedded.ts'
+import { importKeyPair } from '../guard/wireguard/crypto.ts'
+import type { Tun } from '../net/tun/tun.ts'
+import { Underlay } from '../net/underlay.ts'
+import type { Card } from '../pairing/card.ts'
+import { createIdentity, type DeviceIdentity, encodeIdentity, parseIdentity } from '../pairing/identity.ts'
+import { IcePuncher } from '../punch/puncher.ts'
+import { otrAccount } from '../secret/otr/account.ts'
+import { OtrChannel } from '../secret/otr/channel.ts'
+import { identityPublicKeyOf, PresharedKeyAgreement } from '../secret/preshared-key.ts'
+import { ToxNetwork } from '../signal/tox/tox-network-shell.ts'
+import { fromBase64, fromHex, toBase64 } from '../util/bytes.ts'
+import type { Clock } from '../util/clock.ts'
+import type { Logger } from '../util/logger.ts'
+import type { Random } from '../util/random.ts'
+import { thisMachine } from './machine.ts'
+import type { DeviceParts, Tunnel } from './parts.ts'
+import { PunchGuard } from './punchguard.ts'
+
+/** The tunnel's network interface, up, with our addresses on it. */
+export interface TunnelInterface extends AsyncDisposable {
+  readonly tun: Tun
+  readonly routes: GuardRoutes
+}
+
+/** What a device stands on. The daemon gives it the machine, a test a simulated one. */
+export interface Surroundings {
+  readonly host: HostNetwork
+  readonly openInterface: (addresses: readonly string[]) => Promise<TunnelInterface>
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+}
+
+export interface CreateDeviceOptions {
+  readonly config: Config
+  readonly store: StateStore
+  readonly logger: Logger
+  /** Changes to the machine are written down here before they are made. */
+  readonly undoLogPath: string
+  readonly version: string
+}
+
+/** A device on this machine. @throws PunchGuardError */
+export async function createDevice(options: CreateDeviceOptions): Promise<PunchGuard> {
+  const { config, undoLogPath, logger } = options
+  const { interface: interfaceName, mtu } = config
+  return assembleDevice({ ...options, surroundings: await thisMachine({ interfaceName, mtu, undoLogPath, logger }) })
+}
+
+/** A device on any surroundings. @throws PunchGuardError STATE_DAMAGED, STATE_UNWRITABLE, ADDRESS_IN_USE */
+export async function assembleDevice(options: {
+  readonly config: Config
+  readonly store: StateStore
+  readonly version: string
+  readonly surroundings: Surroundings
+  /** Opening an OTR account takes 20 ms; who opens one device many times keeps it. */
+  readonly openAccount?: typeof otrAccount
+}): Promise<PunchGuard> {
+  const { config, store, version, surroundings, openAccount = otrAccount } = options
+  const { host, clock, random, logger } = surroundings
+  const identity = await loadIdentity(store, random)
+  const account = openAccount({ privateKey: identity.otrPrivateKey, instanceTag: identity.otrInstanceTag })
+  const network = await ToxNetwork.open({
+    host,
+    clock,
+    random,
+    logger,
+    secretKey: identity.toxSecretKey,
+    nospam: identity.nospam,
+    bootstrap: config.bootstrap,
+    port: config.toxPort,
+  })
+  try {
+    const card = ownCard({ config, identity, toxAddress: network.address, fingerprint: account.fingerprint })
+    const { ipv4, ipv6 } = tunnelAddresses(card.tunnelKey)
+    const addresses = config.addresses.length > 0 ? config.addresses : [ipv4, ipv6]
+    const parts: DeviceParts = {
+      version,
+      card,
+      addresses,
+      store,
+      network,
+      openSecret: (channel, pinned) => new OtrChannel({ channel, account, pinned, clock, random, logger }),
+      agreement: ({ peerIdentity, context }) =>
+        new PresharedKeyAgreement({ identitySeed: identity.identitySeed, peerIdentity, random, context }),
+      openTunnel: () => openTunnel({ config, store, identity, addresses, surroundings }),
+      watchNetwork: (listener) => host.watch(listener),
+      clock,
+      random,
+      logger,
+    }
+    return await PunchGuard.open(parts)
+  } catch (error) {
+    await network[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function loadIdentity(store: StateStore, random: Random): Promise<DeviceIdentity> {
+  const stored = await store.read('identity')
+  if (stored !== undefined) return parseIdentity(stored)
+  const identity = await createIdentity({ random })
+  await store.write('identity', encodeIdentity(identity))
+  return identity
+}
+
+function ownCard(options: {
+  readonly config: Config
+  readonly identity: DeviceIdentity
+  readonly toxAddress: string
+  readonly fingerprint: Card['otrFingerprint']
+}): Card {
+  const { config, identity, toxAddress, fingerprint } = options
+  const toxId = fromHex(toxAddress)
+  const tunnelKey = tunnelPublicKey(importKeyPair(identity.tunnelPrivateKey.reveal()).publicKey)
+  if (toxId === undefined || tunnelKey === undefined) throw new Error('Our own keys have no public half')
+  const identityKey = identityPublicKeyOf(identity.identitySeed)
+  return { name: config.name, toxId, otrFingerprint: fingerprint, identityKey, tunnelKey }
+}
+
+/** The socket, the puncher on it, the interface, and the guard on both. */
+async function openTunnel(options: {
+  readonly config: Config
+  readonly store: StateStore
+  readonly identity: DeviceIdentity
+  readonly addresses: readonly string[]
+  readonly surroundings: Surroundings
+}): Promise<Tunnel> {
+  const { config, store, identity, addresses, surroundings } = options
+  const { host, clock, random, logger } = surroundings
+  const tunnelInterface = await surroundings.openInterface(addresses)
+  try {
+    const underlay = new Underlay(await bindTunnelSocket({ config, store, host }))
+    const puncher = new IcePuncher({ underlay, host, stunServers: config.stun, clock, random, logger })
+    const guard = new EmbeddedGuard({
+      underlay,
+      tun: tunnelInterface.tun,
+      routes: tunnelInterface.routes,
+      clock,
+      random,
+      privateKey: identity.tunnelPrivateKey,
+      logger,
+      lastTimestamp: await readLastTimestamp(store),
+    })
+    return {
+      guard,
+      puncher,
+      udpPort: underlay.port,
+      details: ['one packet a call, no offloads'],
+      lost: tunnelInterface.tun.lost,
+      [Symbol.asyncDispose]: async () => {
+        await guard[Symbol.asyncDispose]()
+        await puncher[Symbol.asyncDispose]()
+        await underlay[Symbol.asyncDispose]()
+        await tunnelInterface[Symbol.asyncDispose]()
+        const { lastTimestamp } = guard
+        if (lastTimestamp !== undefined) await store.write('guard', { lastTimestamp: toBase64(lastTimestamp) })
+      },
+    }
+  } catch (error) {
+    await tunnelInterface.tun[Symbol.asyncDispose]()
+    await tunnelInterface[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/**
+ * The configured port, or the one of last time: the NAT may still know it, and so may the peer.
+ * @throws PunchGuardError ADDRESS_IN_USE
+ */
+async function bindTunnelSocket(options: {
+  readonly config: Config
+  readonly store: StateStore
+  readonly host: HostNetwork
+}): Promise<DatagramSocket> {
+  const { config, store, host } = options
+  if (config.port !== 0) return host.bindUdp({ port: config.port })
+  const stored = v.safeParse(storedPort, await store.read('socket'))
+  const wanted = stored.success ? stored.output.port : 0
+  const socket = await host.bindUdp({ port: wanted }).catch((error: unknown) => {
+    if (error instanceof PunchGuardError && error.code === 'ADDRESS_IN_USE') return host.bindUdp({ port: 0 })
+    throw error
+  })
+  if (socket.port !== wanted) await store.write('socket', { port: socket.port })
+  return socket
+}
+
+const storedPort = v.object({ port: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)) })
+
+/** WireGuard's timestamps must not go back, even when the clock did (whitepaper §5.1). */
+async function readLastTimestamp(store: StateStore): Promise<Uint8Array | undefined> {
+  const stored = v.safeParse(v.object({ lastTimestamp: v.string() }), await store.read('guard'))
+  const bytes = stored.success ? fromBase64(stored.output.lastTimestamp) : undefined
+  return bytes?.length === 12 ? bytes : undefined
+}

@@ -32,7 +32,9 @@ test('the library example of the README compiles and prints an invite and addres
     const options = ['--strict', '--target', 'es2022', '--module', 'nodenext', '--lib', 'es2023,esnext.disposable']
     const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
-    await run(process.execPath, [compiler, ...options, '--skipLibCheck', '--types', 'node', 'example.ts'], { cwd: folder })
+    await run(process.execPath, [compiler, ...options, '--skipLibCheck', '--types', 'node', 'example.ts'], {
+      cwd: folder,
+    })
     const { stdout } = await run(process.execPath, ['example.js'], { cwd: folder, timeout: 20_000 })
     assert.match(stdout, /punchguard pair pgi1/)
     assert.match(stdout, /'?10\.\d+\.\d+\.\d+/)

@@ -1,11 +1,11 @@
 /** What a device stands on when it runs on a real machine: its network, its clock, and a TUN interface (Linux). */
 
-import { UndoLog, undoLeftovers } from '../net/undo-log.ts'
+import { PunchGuardError } from '../api/errors.ts'
 import { systemHost } from '../net/host-network.ts'
 import { NetworkInterface } from '../net/interface.ts'
 import { hasIpv6, overlapsLiveRoute } from '../net/ip-command.ts'
 import { openTun } from '../net/tun/linux.ts'
-import { PunchGuardError } from '../api/errors.ts'
+import { UndoLog, undoLeftovers } from '../net/undo-log.ts'
 import { systemClock } from '../util/clock.ts'
 import type { Logger } from '../util/logger.ts'
 import { systemRandom } from '../util/random.ts'
@@ -92,9 +92,13 @@ async function refuseTaken(address: string, interfaceName: string): Promise<void
   const route = await overlapsLiveRoute(hostPrefix(address), { ignoreInterfaces: [interfaceName] })
   if (route === undefined) return
   const via = route.via === undefined ? '' : ` (${route.via})`
-  throw new PunchGuardError('ADDRESS_IN_USE', `the tunnel address ${address} lies in ${route.cidr}${via}, a network of this machine`, {
-    hint: 'set other ones in config.toml: addresses = ["10.77.1.2", "fd70::1234"]',
-  })
+  throw new PunchGuardError(
+    'ADDRESS_IN_USE',
+    `the tunnel address ${address} lies in ${route.cidr}${via}, a network of this machine`,
+    {
+      hint: 'set other ones in config.toml: addresses = ["10.77.1.2", "fd70::1234"]',
+    },
+  )
 }
 
 function hostPrefix(address: string): string {

@@ -179,7 +179,7 @@ test('a lost path heals: both ends open a new one, and the old one is closed', a
   a.puncher.opened[0]?.lose('no answer for 1.8 s')
   await clock.advance(1)
   assert.equal(a.state.kind, 'healing')
-  assert.match(explain(a.state, 'b').reason, /^no answer for 1\.8 s; opening a path/)
+  assert.match(explain(a.state, 'b').reason, /^no answer for 1\.8 s; trying the endpoint/)
   assert.equal(await clock.runUntil(() => connected(a, b)() && b.puncher.opened.length === 2, 3000), true)
   await clock.runUntil(connected(a, b), 3000)
   assert.ok(clock.now() - before < 600, `healed after ${clock.now() - before} ms`)

@@ -40,6 +40,7 @@ const resolveInterval = 3000
 /** What happened so far, for the person who waits. */
 export interface OpeningStats extends AgentStats {
   readonly reflexiveCandidates: number
+  readonly stunAnswers: number
   readonly peerDescribed: boolean
   readonly peerDropped: Readonly<Record<string, number>>
 }
@@ -78,6 +79,7 @@ export class Opening implements Disposable {
     return {
       ...this.#agent.stats(),
       reflexiveCandidates: this.#ours.filter(({ kind }) => kind === 'server-reflexive').length,
+      stunAnswers: this.#gatherer?.answered ?? 0,
       peerDescribed: this.#peerDescribed,
       peerDropped: this.#peer.dropped,
     }

@@ -26,6 +26,7 @@ export class IcePath implements Path {
   readonly lost: Promise<string>
   readonly #tools: PunchTools
   readonly #kind: PathKind
+  readonly #controlling: boolean
   readonly #probe: PathProbe
   readonly #moves: Listeners<Endpoint> = new Listeners()
   readonly #registration: Disposable
@@ -34,6 +35,7 @@ export class IcePath implements Path {
   constructor(tools: PunchTools, options: { readonly kind: PathKind } & Omit<ProbeOptions, 'random' | 'now'>) {
     this.#tools = tools
     this.#kind = options.kind
+    this.#controlling = options.controlling
     this.#probe = new PathProbe({ ...options, random: tools.random, now: tools.clock.now() })
     this.lost = new Promise((resolve) => {
       this.#lose = resolve
@@ -54,6 +56,11 @@ export class IcePath implements Path {
   status(): PathStatus {
     const { remote, mapped, roundTrip } = this.#probe
     return { kind: this.#kind, remote, mapped, roundTrip }
+  }
+
+  /** Our role after repaired conflicts: the controlling side is the one that probes an idle path. */
+  get controlling(): boolean {
+    return this.#controlling
   }
 
   subscribe(listener: (remote: Endpoint) => void): Disposable {

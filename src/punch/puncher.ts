@@ -11,7 +11,7 @@ import type { Clock } from '../util/clock.ts'
 import { type Logger, silentLogger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import { type DemultiplexerStats, StunDemultiplexer, type StunSocket } from './demultiplexer.ts'
-import { describeFailure } from './failure.ts'
+import { describeFailure, type Failure } from './failure.ts'
 import { resumeAssociation } from './ice/credentials.ts'
 import { Opening, type StunServer } from './opening.ts'
 import { IcePath, type PunchTools } from './path.ts'
@@ -42,8 +42,8 @@ export class IcePuncher implements Puncher {
   }
 
   /**
-   * See `Puncher.open`. A time-out of the signal (`AbortSignal.timeout`, or a PunchGuardError TIMEOUT as its reason)
-   * becomes PUNCH_NO_PATH with what was tried; any other reason is thrown as it is.
+   * See `Puncher.open`. A time-out of the signal (`AbortSignal.timeout`, or a PunchGuardError TIMEOUT or PUNCH_NO_PATH as
+   * its reason) becomes PUNCH_NO_PATH with what was tried; any other reason is thrown as it is.
    */
   open(punch: PunchOptions): Promise<IcePath> {
     const { host, stunServers } = this.#options
@@ -90,8 +90,8 @@ export class IcePuncher implements Puncher {
       return {
         stop: () => registration[Symbol.dispose](),
         explain: () => ({
-          message: `No answer from ${formatEndpoint(remote)}, where the peer was before, to ${probe.probesSent} probes`,
-          hint: 'The peer is off, or has another address now: it is found again through the signal network.',
+          message: `no answer from ${formatEndpoint(remote)}, where the peer was before, to ${probe.probesSent} probes`,
+          hint: 'the peer is off, or has another address now: it is found again through the signal network',
         }),
       }
     })
@@ -103,9 +103,9 @@ export class IcePuncher implements Puncher {
 
   /** Ends what is under way. Paths that were given out fall silent. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const hint = 'It is closed when the device stops.'
+    const hint = 'it is closed when the device stops'
     for (const close of [...this.#closers]) {
-      close(new PunchGuardError('PUNCH_NO_PATH', 'The puncher was closed', { hint }))
+      close(new PunchGuardError('PUNCH_NO_PATH', 'the puncher was closed', { hint }))
     }
     this.#tools.demultiplexer[Symbol.dispose]()
   }
@@ -118,7 +118,7 @@ export class IcePuncher implements Puncher {
     signal: AbortSignal,
     start: (succeed: (createPath: () => IcePath) => void) => {
       readonly stop: () => void
-      readonly explain: () => { readonly message: string; readonly hint: string }
+      readonly explain: () => Failure
     },
   ): Promise<IcePath> {
     return new Promise((resolve, reject) => {
@@ -139,9 +139,7 @@ export class IcePuncher implements Puncher {
         reject(reason)
       }
       const abort = (): void => {
-        const failure = isTimeout(signal.reason) ? attempt?.explain() : undefined
-        if (failure === undefined) close(signal.reason)
-        else close(new PunchGuardError('PUNCH_NO_PATH', failure.message, { hint: failure.hint, cause: signal.reason }))
+        close(attempt === undefined ? signal.reason : failureOf(signal.reason, attempt.explain))
       }
       attempt = start((createPath) => {
         end()
@@ -167,7 +165,11 @@ export class IcePuncher implements Puncher {
   }
 }
 
-function isTimeout(reason: unknown): boolean {
-  if (reason instanceof PunchGuardError) return reason.code === 'TIMEOUT'
-  return reason instanceof Error && reason.name === 'TimeoutError'
+/** What an abort is reported as: the caller's own reason, unless that is only that time is up. */
+function failureOf(reason: unknown, explain: () => Failure): unknown {
+  const ours = reason instanceof PunchGuardError && (reason.code === 'TIMEOUT' || reason.code === 'PUNCH_NO_PATH')
+  if (!ours && !(reason instanceof Error && reason.name === 'TimeoutError')) return reason
+  const { message, hint } = explain()
+  const text = ours ? `${reason.message}: ${message}` : message
+  return new PunchGuardError('PUNCH_NO_PATH', text, { hint, cause: reason })
 }

@@ -7,8 +7,11 @@ import type { PunchCandidate, PunchMessage } from '../api/roles.ts'
 import { Counters } from './counters.ts'
 import { areCredentials, type IceCredentials } from './ice/credentials.ts'
 
-/** The first repetition, ms; the wait doubles up to the longest. A peer that starts later is told at once anyway. */
-const firstRepetition = 2000
+/**
+ * The first repetition, ms; the wait doubles up to the longest. It only mends lost messages: a peer that starts later is
+ * told everything at once.
+ */
+const firstRepetition = 4000
 const longestRepetition = 16_000
 
 /** Everything we have said in this generation, to be said again while nothing came of it. */

@@ -49,7 +49,8 @@ export function usableCandidate(
   const bytes = addressBytes(candidate.endpoint.address)
   if (bytes === undefined || !Number.isInteger(port) || port < 1 || port > 65_535) return undefined
   const { priority, foundation } = candidate
-  if (!Number.isInteger(priority) || priority < 0 || priority > 0xffff_ffff || foundation.length > 32) return undefined
+  if (!Number.isInteger(priority) || priority < 1 || priority > highestPriority || foundation.length > 32)
+    return undefined
   const endpoint = { address: formatAddress(bytes), port }
   if (isForMany(bytes)) return undefined
   // The socket is of IPv4 unless a candidate of ours says otherwise.
@@ -70,6 +71,9 @@ function isLoopback(bytes: Uint8Array | undefined): boolean {
   if (bytes.length === 4) return bytes[0] === 127
   return bytes.every((byte, at) => byte === (at === 15 ? 1 : 0))
 }
+
+/** RFC 8445 §5.1.2. */
+const highestPriority = 2 ** 31 - 1
 
 /** How far a kind is from a plain cable. */
 const distance: Readonly<Record<CandidateKind, number>> = {

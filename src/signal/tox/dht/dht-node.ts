@@ -33,7 +33,7 @@ import { Recent } from '../recent.ts'
 import { TokenBucket } from '../token-bucket.ts'
 import { Bootstrap, pick } from './bootstrap.ts'
 import { closest } from './distance.ts'
-import { isGood, noteAsked } from './known-node.ts'
+import { isDoubtful, isGood, noteAsked } from './known-node.ts'
 import { NodeTable } from './node-table.ts'
 import { PendingRequests } from './pending-requests.ts'
 import { Presence } from './presence.ts'
@@ -87,6 +87,9 @@ const candidateInterval = 4000
 
 /** The same endpoint of a sought or moved node is asked once in this time, ms. */
 const directInterval = 100
+
+const verifyInterval = 5000
+const verifiedAtOnce = 64
 
 /** Close nodes told when our address may have changed. */
 const shownTo = 32
@@ -158,7 +161,7 @@ export class DhtNode {
 
   /**
    * Looks for the address of a DHT key until `stopSearch`; `found` tells. `named` are nodes that should know it, such as
-   * those in its DHT-key packet (TCP relays among them are ignored). Searching a key again adds to what is known, and
+   * those in its DHT-key packet (TCP relays among them are ignored), or itself where it says it is. Searching a key again adds to what is known, and
    * asks fast again unless the address is known.
    */
   search(dhtKey: DhtPublicKey, options: { readonly named?: readonly PackedNode[]; readonly now: number }): void {
@@ -167,7 +170,9 @@ export class DhtNode {
     const search = this.#table.searches.get(toHex(dhtKey)) ?? this.#table.addSearch(dhtKey, this.#random, now)
     if (!search.proved(now)) search.askFast(now)
     for (const node of named) {
-      if (node.transport === 'udp') this.#askCandidate(node, { wanted: dhtKey, interval: directInterval, now })
+      if (node.transport !== 'udp') continue
+      if (equalBytes(node.publicKey, dhtKey)) search.noteNaming(search.name, node.endpoint, now)
+      this.#askCandidate(node, { wanted: dhtKey, interval: directInterval, now })
     }
   }
 
@@ -197,11 +202,23 @@ export class DhtNode {
       .slice(0, count)
   }
 
-  /** Good nodes from all lists in random order, those that answered their last request first. */
+  /** Good nodes from all lists in random order; those that owe an answer only when there are no others. */
   randomNodes(count: number, now: number): readonly NodeContact[] {
     const shuffled = pick(this.#table.good(now), this.#table.size, this.#random)
-    const answering = shuffled.filter((node) => node.unanswered === 0)
-    return [...answering, ...shuffled.filter((node) => node.unanswered > 0)].slice(0, count)
+    const answering = shuffled.filter((node) => !isDoubtful(node, now))
+    return (answering.length > 0 ? answering : shuffled).slice(0, count)
+  }
+
+  /**
+   * Something that needs our nodes does not work: asks all of them now whether they are there, and the configured
+   * ones, at most every 5 s.
+   */
+  verify(now: number): void {
+    if (!this.#asked.claim('verify', verifyInterval, now)) return
+    this.#bootstrap.restart(now)
+    for (const node of pick(this.#table.good(now), verifiedAtOnce, this.#random)) {
+      if (now - node.lastAnswer >= 1000) this.#askNodes(node, this.publicKey, now)
+    }
   }
 
   /** The `count` good nodes closest to any key, from all lists, without local ones for an asker that is not local. */
@@ -342,7 +359,7 @@ export class DhtNode {
   #work(now: number): void {
     this.#table.maintain(this.#random, now)
     this.#pending.prune(now)
-    this.#asked.prune(candidateInterval, now)
+    this.#asked.prune(verifyInterval, now)
     this.#bootstrap.update(this.connected(now), now)
     const shown = this.#presence.due(this.#table.close(shownTo), now)
     for (const node of shown.ask) this.#askNodes(node, this.publicKey, now)

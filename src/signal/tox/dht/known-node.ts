@@ -34,6 +34,11 @@ export function isGood(node: KnownNode, now: number): boolean {
   return now - node.lastAnswer < goodFor && node.unanswered < unansweredLimit
 }
 
+/** Whether an answer is overdue. */
+export function isDoubtful(node: KnownNode, now: number): boolean {
+  return node.unanswered > 1 || (node.unanswered === 1 && now - node.lastAsked >= 1000)
+}
+
 /** Notes that the node was sent a request. */
 export function noteAsked(node: KnownNode, now: number): void {
   if (node.unanswered === 0 || now - node.lastAsked >= 1000) node.unanswered += 1

@@ -53,8 +53,9 @@ export class AnnounceList {
     return this.#nodes.size
   }
 
-  get capacity(): number {
-    return this.#capacity
+  /** Whether fewer than half of the places are taken by nodes that answer. */
+  get sparse(): boolean {
+    return this.nodes.filter((node) => !silent(node)).length * 2 <= this.#capacity
   }
 
   find(contact: NodeContact): AnnounceNode | undefined {
@@ -64,10 +65,7 @@ export class AnnounceList {
   /** Whether a node that is not in the list should be asked: it would fit, and was not asked for `interval` ms. */
   claim(contact: NodeContact, interval: number, now: number): boolean {
     const name = toHex(contact.publicKey)
-    if (this.#nodes.has(name)) return false
-    const worst = this.#worst()
-    if (worst !== undefined && compareDistance(this.key, contact.publicKey, worst.contact.publicKey) >= 0) return false
-    return this.#asked.claim(name, interval, now)
+    return !this.#nodes.has(name) && this.#fits(contact, this.#worst()) && this.#asked.claim(name, interval, now)
   }
 
   /** A node answered: its record, `undefined` when the list is full of closer ones. */
@@ -80,10 +78,8 @@ export class AnnounceList {
       return known
     }
     const worst = this.#worst()
-    if (worst !== undefined) {
-      if (compareDistance(this.key, contact.publicKey, worst.contact.publicKey) >= 0) return undefined
-      this.#nodes.delete(worst.name)
-    }
+    if (!this.#fits(contact, worst)) return undefined
+    if (worst !== undefined) this.#nodes.delete(worst.name)
     const node: AnnounceNode = {
       name: toHex(contact.publicKey),
       contact,
@@ -107,11 +103,21 @@ export class AnnounceList {
     }
   }
 
-  /** The farthest node when the list is full. */
+  /** Who has to go for a newcomer when the list is full: the farthest of the silent ones, else of all. */
   #worst(): AnnounceNode | undefined {
     if (this.#nodes.size < this.#capacity) return undefined
-    return this.nodes.reduce((a, b) =>
+    const quiet = this.nodes.filter(silent)
+    return (quiet.length > 0 ? quiet : this.nodes).reduce((a, b) =>
       compareDistance(this.key, a.contact.publicKey, b.contact.publicKey) > 0 ? a : b,
     )
   }
+
+  #fits(contact: NodeContact, worst: AnnounceNode | undefined): boolean {
+    if (worst === undefined || silent(worst)) return true
+    return compareDistance(this.key, contact.publicKey, worst.contact.publicKey) < 0
+  }
+}
+
+function silent(node: AnnounceNode): boolean {
+  return node.unanswered >= 2
 }

@@ -18,6 +18,9 @@ const searchRounds = [
   0, 300, 600, 900, 1200, 1600, 2000, 3000, 4500, 6000, 9000, 12_000, 18_000, 30_000, 60_000, 120_000, 240_000,
 ] as const
 
+/** While no node near the friend's key answers at all. */
+const lostInterval = 3000
+
 /** A node that stores the friend is asked again after this, ms: the friend's onion data key changes when it restarts. */
 const storedInterval = 15_000
 
@@ -49,6 +52,7 @@ export class FriendContact {
   online = false
   /** The largest number accepted from the friend in this run. */
   noReplay = -1n
+  #exploredAt = Number.NEGATIVE_INFINITY
   #dhtKey: { readonly key: DhtPublicKey; readonly at: number } | undefined
   /** Nodes that were found to store the friend since the last telling. */
   readonly #fresh: Set<AnnounceNode> = new Set()
@@ -117,9 +121,15 @@ export class FriendContact {
     })
   }
 
-  /** Whether new nodes should be asked in a round of the search. */
-  get lonely(): boolean {
-    return this.list.size * 2 <= this.list.capacity
+  /** Whether to ask unknown nodes now; `round` when a round of the search is due. */
+  exploreDue(now: number, round: boolean): boolean {
+    if (!round && this.#lostDeadline > now) return false
+    this.#exploredAt = now
+    return this.list.sparse
+  }
+
+  get #lostDeadline(): number {
+    return this.list.size === 0 ? this.#exploredAt + lostInterval : Number.POSITIVE_INFINITY
   }
 
   #startTelling(now: number): void {
@@ -130,7 +140,7 @@ export class FriendContact {
   deadline(): number {
     if (this.online) return Number.POSITIVE_INFINITY
     if (this.#fresh.size > 0) return Number.NEGATIVE_INFINITY
-    const schedules = [this.search.deadline]
+    const schedules = [this.search.deadline, this.#lostDeadline]
     if (this.list.stored.length > 0) schedules.push(this.tell.deadline, this.requesting.deadline)
     if (this.#dhtKey !== undefined) schedules.push(this.route.deadline)
     let deadline = Math.min(...schedules)

@@ -23,12 +23,14 @@ interface Hop {
 }
 
 const capacity = 64
+const troubleBelow = 0.3
 const forgottenAfter = 600_000
 
 export class HopPool {
   readonly #dht: Pick<DhtNode, 'randomNodes'>
   readonly #random: Random
   readonly #hops: Map<string, Hop> = new Map()
+  #outcomes = 1
 
   constructor(options: { readonly dht: Pick<DhtNode, 'randomNodes'>; readonly random: Random }) {
     this.#dht = options.dht
@@ -50,8 +52,27 @@ export class HopPool {
     if (!oldest.done) this.#hops.delete(oldest.value)
   }
 
-  /** Up to `count` different nodes, better ones more likely; fewer when fewer are known. */
-  choose(count: number, now: number): NodeContact[] {
+  /** Notes whether a request over a whole path was answered. */
+  noteOutcome(worked: boolean): void {
+    this.#outcomes = rate(this.#outcomes, worked)
+  }
+
+  /** Whether most of the latest requests stayed unanswered. */
+  get troubled(): boolean {
+    return this.#outcomes < troubleBelow
+  }
+
+  /**
+   * Three nodes for a path, the better ones more likely: different ones when there are as many. In trouble the third is
+   * often the first again, so that one bad node of three cannot be on every path.
+   */
+  choosePath(now: number): readonly [NodeContact, NodeContact, NodeContact] | undefined {
+    const [first, second = first, third = first] = this.#choose(3, now)
+    if (first === undefined || second === undefined || third === undefined) return undefined
+    return this.troubled && randomBelow(this.#random, 2) === 0 ? [first, second, first] : [first, second, third]
+  }
+
+  #choose(count: number, now: number): NodeContact[] {
     const candidates = this.#candidates(now)
     const chosen: NodeContact[] = []
     while (chosen.length < count && candidates.length > 0) {
@@ -71,6 +92,8 @@ export class HopPool {
     }
     for (const [name, hop] of this.#hops) {
       const current = candidates.get(name)?.contact ?? hop.contact
+      // In trouble only nodes that the DHT has just verified are tried, or that still work.
+      if (this.troubled && !candidates.has(name) && hop.quality < unknownQuality) continue
       if (now - hop.usedAt < forgottenAfter) candidates.set(name, { ...hop, contact: current })
     }
     const all = [...candidates.values()]

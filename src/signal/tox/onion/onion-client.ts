@@ -81,7 +81,7 @@ export interface OnionClientOptions {
   /** Where we are on our own LAN: friends are told, because a NAT may not carry packets back inside. */
   readonly localEndpoints?: () => readonly Endpoint[]
   readonly random: Random
-  readonly dht: Pick<DhtNode, 'randomNodes' | 'closeNodes' | 'connected'>
+  readonly dht: Pick<DhtNode, 'randomNodes' | 'closeNodes' | 'connected' | 'verify'>
 }
 
 export interface OnionStats {
@@ -126,6 +126,9 @@ const namedIntervalFast = 250
 /** Our own addresses among the four nodes of a DHT-key packet. */
 const ownEndpointsTold = 2
 
+/** When most requests fail the announcement is checked at once, at most this often, ms. */
+const troubleInterval = 20_000
+
 /** Keys whose friend requests are remembered (as in c-toxcore). */
 const requestersKept = 32
 
@@ -152,6 +155,7 @@ export class OnionClient {
   #firstTick: number | undefined
   #lookAt: number | undefined = Number.NEGATIVE_INFINITY
   #lastAnswer = Number.NEGATIVE_INFINITY
+  #troubledAt = Number.NEGATIVE_INFINITY
   #noReplay = 0
   #sent = 0
   #effects: OnionEffect[] = []
@@ -199,7 +203,7 @@ export class OnionClient {
   tick(now: number, wallTime: number): readonly OnionEffect[] {
     this.#now = now
     this.#firstTick ??= now
-    for (const { pool, path } of this.#pending.takeSlow(now)) pool.note(path, false, now)
+    this.#blame(now)
     if (!this.#up(now)) return this.#take()
     if (!this.#own.started) this.#begin(now)
     else if (now - this.#lastAnswer >= silenceLimit) this.#begin(now)
@@ -308,6 +312,24 @@ export class OnionClient {
     return false
   }
 
+  /** Requests that are slow count against their path, unless it is more likely that the asked node is gone. */
+  #blame(now: number): void {
+    const slow = this.#pending.takeSlow(now)
+    for (const { owner, contact, pool, path } of slow) {
+      const list = this.#friends.get(owner)?.list ?? this.#own.list
+      const answers = (list.find(contact)?.unanswered ?? 2) < 2
+      pool.note(path, answers ? 'unanswered' : 'doubtful', now)
+    }
+    if (slow.length === 0 || !this.#hops.troubled) return
+    this.#options.dht.verify(now)
+    if (now - this.#troubledAt < troubleInterval) return
+    this.#troubledAt = now
+    this.#own.start(now)
+    for (const friend of this.#friends.values()) {
+      if (!friend.online && friend.search.age(now) < lookOftenFor) friend.start(now)
+    }
+  }
+
   #begin(now: number): void {
     this.#lastAnswer = now
     this.#own.start(now)
@@ -329,7 +351,7 @@ export class OnionClient {
     friend.list.prune(now)
     const round = friend.search.due(now)
     for (const node of friend.due(now, round)) this.#askKnown(friend.name, node, now)
-    if (!round || !friend.lonely) return
+    if (!friend.exploreDue(now, round)) return
     const interval = friend.search.age(now) < 5000 ? namedIntervalFast : namedInterval
     for (const contact of this.#options.dht.randomNodes(nodesAskedPerRound, now)) {
       if (friend.list.claim(contact, interval, now)) this.#askUnknown(friend.name, contact, now)
@@ -378,7 +400,7 @@ export class OnionClient {
     if (friend !== undefined && answer.flag === 2) return 'wrong flag'
     this.#pending.remove(response.sendback)
     this.#lastAnswer = now
-    request.pool.note(request.path, true, now)
+    request.pool.note(request.path, 'answered', now)
     this.#hops.note(request.contact, true, now)
     if (friend === undefined) this.#noteOwnAnswer(request, answer, now)
     else this.#noteFriendAnswer(friend, request, answer, now)
@@ -436,11 +458,11 @@ export class OnionClient {
     }
   }
 
-  /** Asks a listed node again: with its ticket while the ticket's path works, else over another path. */
+  /** Asks a listed node again: with its ticket while the ticket's path works, but the third time over another path. */
   #askKnown(owner: string, node: AnnounceNode, now: number): void {
     const pool = this.#poolOf(owner)
     const { ticket, contact } = node
-    const keep = ticket !== undefined && node.unanswered === 0 && pool.alive(ticket.path, now)
+    const keep = ticket !== undefined && node.unanswered % 3 < 2 && pool.alive(ticket.path, now)
     const path = keep ? ticket.path : pool.choose(contact, now, ticket?.path)
     if (path !== undefined) this.#ask({ owner, contact, path, ...(keep ? { pingId: ticket.pingId } : {}) }, now)
     node.askedAt = now

@@ -15,6 +15,9 @@ const fastFor = 10_000
 /** Exploring while fewer than half of the list is known. */
 const exploration = [0, 300, 700, 1200, 2000, 3000, 5000, 8000] as const
 
+/** Exploring while nobody stores us. */
+const homelessInterval = 3000
+
 /** A stored announcement is refreshed this often, ms, then less often. Our choice for the second: c-toxcore waits 120 s,
  * longer than many NATs keep the way back open. */
 const freshInterval = 15_000
@@ -24,6 +27,7 @@ const stableAfter = 90_000
 export class OwnAnnouncement {
   readonly list: AnnounceList
   readonly #explore: Schedule = new Schedule({ rounds: exploration, steady: 60_000 })
+  #exploredAt = Number.NEGATIVE_INFINITY
 
   constructor(publicKey: LongTermPublicKey) {
     this.list = new AnnounceList(publicKey, capacity)
@@ -50,13 +54,21 @@ export class OwnAnnouncement {
 
   /** Whether to ask for unknown nodes now. */
   exploreDue(now: number): boolean {
-    return this.#explore.due(now) && this.list.size * 2 <= this.list.capacity
+    const homeless = this.#homelessDeadline <= now
+    if (!this.#explore.due(now) && !homeless) return false
+    this.#exploredAt = now
+    return this.list.sparse
   }
 
   deadline(now: number): number {
-    let deadline = this.#explore.deadline
+    let deadline = Math.min(this.#explore.deadline, this.#homelessDeadline)
     for (const node of this.list.nodes) deadline = Math.min(deadline, node.askedAt + this.#interval(node, now))
     return deadline
+  }
+
+  get #homelessDeadline(): number {
+    const homeless = this.#explore.running && this.list.stored.length === 0
+    return homeless ? this.#exploredAt + homelessInterval : Number.POSITIVE_INFINITY
   }
 
   #interval(node: AnnounceNode, now: number): number {

@@ -70,11 +70,21 @@ export class PathPool {
     return score(first, destination, not) >= score(second, destination, not) ? first : second
   }
 
-  /** Notes whether a request over this path was answered; its hops are rated with it. */
-  note(path: OnionPath, worked: boolean, now: number): void {
-    if (worked) path.proven = true
+  /**
+   * Notes whether a request over this path was answered; its hops are rated with it. `doubtful`: it was not, but the node
+   * asked may be the one that is gone.
+   */
+  note(path: OnionPath, outcome: 'answered' | 'unanswered' | 'doubtful', now: number): void {
+    const { hops } = this.#options
+    hops.noteOutcome(outcome === 'answered')
+    if (outcome === 'answered') path.proven = true
+    if (outcome === 'doubtful' && path.proven) {
+      path.quality *= 0.85
+      return
+    }
+    const worked = outcome === 'answered'
     path.quality = path.proven ? rate(path.quality, worked) : path.quality * 0.6
-    for (const hop of path.hops) this.#options.hops.note(hop, worked, now)
+    for (const hop of new Set(path.hops)) hops.note(hop, worked, now)
   }
 
   /** The datagram that carries `data` over the path to `destination`. It goes to the path's first hop. */
@@ -104,13 +114,14 @@ export class PathPool {
   }
 
   #build(now: number): OnionPath | undefined {
-    const [first, second = first, third = first] = this.#options.hops.choose(3, now)
-    if (first === undefined || second === undefined || third === undefined) return undefined
+    const hops = this.#options.hops.choosePath(now)
+    if (hops === undefined) return undefined
+    const [, second, third] = hops
     const secondLayer = this.#layer(second)
     const thirdLayer = this.#layer(third)
     if (secondLayer === undefined || thirdLayer === undefined) return undefined
     return {
-      hops: [first, second, third],
+      hops,
       second: secondLayer,
       third: thirdLayer,
       createdAt: now,

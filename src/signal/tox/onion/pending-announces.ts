@@ -21,7 +21,7 @@ const capacity = 256
 const answerable = 10_000
 
 /** A request not answered after this counts against its path, though its answer is still taken. */
-const slowAfter = 2000
+const slowAfter = 1500
 
 export class PendingAnnounces {
   readonly #requests: Map<string, PendingAnnounce> = new Map()

@@ -171,7 +171,7 @@ export class DhtNode {
     if (!search.proved(now)) search.askFast(now)
     for (const node of named) {
       if (node.transport !== 'udp') continue
-      if (equalBytes(node.publicKey, dhtKey)) search.noteNaming(search.name, node.endpoint, now)
+      if (equalBytes(node.publicKey, dhtKey)) search.noteNaming(formatEndpoint(node.endpoint), node.endpoint, now)
       this.#askCandidate(node, { wanted: dhtKey, interval: directInterval, now })
     }
   }

@@ -5,13 +5,12 @@
 
 import { toHex } from '../../../util/bytes.ts'
 import type { Random } from '../../../util/random.ts'
-import { createKeyPair, type DhtPublicKey, type KeyPair, type LongTermPublicKey } from '../crypto.ts'
-import { PeerBox } from '../peer-box.ts'
+import { createKeyPair, type DhtPublicKey, type LongTermPublicKey } from '../crypto.ts'
 import type { Nospam } from '../tox-id.ts'
-import { AnnounceList, type AnnounceNode } from './announce-list.ts'
+import type { AnnounceList, AnnounceNode } from './announce-list.ts'
+import type { PathPool } from './path-pool.ts'
 import { Schedule } from './schedule.ts'
-
-const capacity = 8
+import { friendSearcher, type Searcher } from './searcher.ts'
 
 /** Our choice: quick at first, then as c-toxcore, but never rarer than every five minutes. */
 const searchRounds = [
@@ -40,9 +39,7 @@ export interface PendingFriendRequest {
 export class FriendContact {
   readonly publicKey: LongTermPublicKey
   readonly name: string
-  /** The requests that look for this friend are made with a key of their own, so that they do not name us. */
-  readonly searchKey: KeyPair
-  readonly searchBox: PeerBox
+  readonly searcher: Searcher
   readonly list: AnnounceList
   readonly search: Schedule = new Schedule({ rounds: searchRounds, steady: 300_000 })
   readonly tell: Schedule = new Schedule({ rounds: tellRounds, steady: 30_000 })
@@ -57,12 +54,11 @@ export class FriendContact {
   /** Nodes that were found to store the friend since the last telling. */
   readonly #fresh: Set<AnnounceNode> = new Set()
 
-  constructor(publicKey: LongTermPublicKey, random: Random) {
+  constructor(publicKey: LongTermPublicKey, options: { readonly pool: PathPool; readonly random: Random }) {
     this.publicKey = publicKey
     this.name = toHex(publicKey)
-    this.searchKey = createKeyPair(random)
-    this.searchBox = new PeerBox({ secretKey: this.searchKey.secretKey, capacity: 64 })
-    this.list = new AnnounceList(publicKey, capacity)
+    this.searcher = friendSearcher(publicKey, { keyPair: createKeyPair(options.random), pool: options.pool })
+    this.list = this.searcher.list
   }
 
   /** Looks for the friend at the fast rate, and tells it our key as soon as it is found. */

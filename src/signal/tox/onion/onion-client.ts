@@ -7,28 +7,12 @@
 import type { Endpoint } from '../../../api/endpoint.ts'
 import { equalBytes, toHex } from '../../../util/bytes.ts'
 import type { Random } from '../../../util/random.ts'
-import {
-  createKeyPair,
-  type DhtPublicKey,
-  type KeyPair,
-  type LongTermPublicKey,
-  nonceBytes,
-  publicKeyBytes,
-  seal,
-  sharedKey,
-} from '../crypto.ts'
+import { type DhtPublicKey, type KeyPair, type LongTermPublicKey, nonceBytes } from '../crypto.ts'
 import type { DhtNode } from '../dht/dht-node.ts'
 import { Drops } from '../drops.ts'
 import { isLocal } from '../local-address.ts'
 import { isIpv4, type NodeContact, type PackedNode } from '../packed-node.ts'
-import {
-  type AnnounceResponsePlain,
-  announceResponseKind,
-  decodeAnnounceResponse,
-  decodeAnnounceResponsePlain,
-  encodeAnnounceRequest,
-  encodeAnnounceRequestPlain,
-} from '../packets/announce.ts'
+import { type AnnounceResponsePlain, announceResponseKind } from '../packets/announce.ts'
 import {
   decodeDhtKeyPacket,
   decodeRoutedDhtKey,
@@ -37,22 +21,15 @@ import {
   encodeRoutedDhtKey,
 } from '../packets/dht-key-packet.ts'
 import { decodeFriendRequest, encodeFriendRequest, friendRequestId } from '../packets/friend-request.ts'
-import {
-  dataResponseKind,
-  decodeDataOuterPlain,
-  decodeDataResponse,
-  encodeDataOuterPlain,
-  encodeDataRequest,
-} from '../packets/onion-data.ts'
+import { dataResponseKind } from '../packets/onion-data.ts'
 import { PeerBox } from '../peer-box.ts'
-import { TokenBucket } from '../token-bucket.ts'
 import type { Nospam } from '../tox-id.ts'
 import type { AnnounceNode } from './announce-list.ts'
+import { type AnnounceDropReason, AnnounceRequests, type PendingAnnounce } from './announce-requests.ts'
 import { FriendContact } from './friend-contact.ts'
-import { HopPool } from './hop-pool.ts'
+import { OnionMail } from './onion-mail.ts'
 import { OwnAnnouncement } from './own-announcement.ts'
-import { type OnionPath, PathPool } from './path-pool.ts'
-import { type PendingAnnounce, PendingAnnounces } from './pending-announces.ts'
+import { ownSearcher } from './searcher.ts'
 
 export type OnionEffect =
   | { readonly kind: 'send'; readonly bytes: Uint8Array; readonly to: Endpoint }
@@ -96,20 +73,14 @@ export interface OnionStats {
 }
 
 type DropReason =
-  | 'malformed'
-  | 'undecryptable'
-  | 'unasked answer'
-  | 'wrong flag'
+  | AnnounceDropReason
   | 'unknown data'
   | 'not a friend'
   | 'replayed'
   | 'wrong nospam'
   | 'repeated request'
-  | 'rate limit'
 
-const self = 'self'
 const nodesAskedPerRound = 6
-const zeroKey = new Uint8Array(publicKeyBytes)
 
 /** While nobody is known: how soon to look again, ms. */
 const lookAgain = 50
@@ -139,20 +110,16 @@ const requestersKept = 32
 export class OnionClient {
   readonly #options: OnionClientOptions
   readonly #random: Random
+  /** Boxes of the long-term key pair. */
   readonly #box: PeerBox
-  /** Its public half goes to the nodes that store us; fresh in every run. */
-  readonly #dataKeyPair: KeyPair
-  readonly #dataBox: PeerBox
-  readonly #hops: HopPool
-  readonly #ownPaths: PathPool
-  readonly #friendPaths: PathPool
+  readonly #mail: OnionMail
+  readonly #requests: AnnounceRequests
   readonly #own: OwnAnnouncement
   readonly #friends: Map<string, FriendContact> = new Map()
-  readonly #pending: PendingAnnounces = new PendingAnnounces()
   readonly #requesters: Set<string> = new Set()
-  readonly #rate: TokenBucket = new TokenBucket({ rate: 100, burst: 150 })
   readonly #drops: Drops<DropReason> = new Drops()
   #firstTick: number | undefined
+  /** When to see again whether anybody is there to send to; `undefined` while there is. */
   #lookAt: number | undefined = Number.NEGATIVE_INFINITY
   #lastAnswer = Number.NEGATIVE_INFINITY
   #troubledAt = Number.NEGATIVE_INFINITY
@@ -162,21 +129,18 @@ export class OnionClient {
   #now = Number.NEGATIVE_INFINITY
 
   constructor(options: OnionClientOptions) {
+    const { keyPair, dhtKeyPair, dhtBox, random, dht } = options
     this.#options = options
-    this.#random = options.random
-    this.#box = new PeerBox({ secretKey: options.keyPair.secretKey })
-    this.#dataKeyPair = createKeyPair(options.random)
-    this.#dataBox = new PeerBox({ secretKey: this.#dataKeyPair.secretKey, unknownKeysPerSecond: 100, capacity: 16 })
-    this.#hops = new HopPool({ dht: options.dht, random: options.random })
-    const paths = {
-      hops: this.#hops,
-      box: options.dhtBox,
-      dhtKey: options.dhtKeyPair.publicKey,
-      random: options.random,
+    this.#random = random
+    this.#box = new PeerBox({ secretKey: keyPair.secretKey })
+    this.#mail = new OnionMail({ keyPair, box: this.#box, random })
+    const send = (bytes: Uint8Array, to: Endpoint): void => {
+      this.#sent += 1
+      this.#effects.push({ kind: 'send', bytes, to })
     }
-    this.#ownPaths = new PathPool(paths)
-    this.#friendPaths = new PathPool(paths)
-    this.#own = new OwnAnnouncement(options.keyPair.publicKey)
+    this.#requests = new AnnounceRequests({ dhtBox, dhtKey: dhtKeyPair.publicKey, random, dht, send })
+    const { dataKey } = this.#mail
+    this.#own = new OwnAnnouncement(ownSearcher(keyPair, { dataKey, box: this.#box, pool: this.#requests.ownPaths }))
   }
 
   /** Whether datagrams with this first byte are for `receive`: 0x84, 0x86. */
@@ -188,7 +152,7 @@ export class OnionClient {
   receive(bytes: Uint8Array, _from: Endpoint, now: number): readonly OnionEffect[] {
     this.#now = now
     const dropped =
-      bytes[0] === dataResponseKind ? this.#receiveData(bytes, now) : this.#receiveAnnounceResponse(bytes, now)
+      bytes[0] === dataResponseKind ? this.#receiveMail(bytes, now) : this.#receiveAnnounceResponse(bytes, now)
     if (dropped !== undefined) this.#drops.count(dropped)
     return this.#take()
   }
@@ -203,10 +167,10 @@ export class OnionClient {
   tick(now: number, wallTime: number): readonly OnionEffect[] {
     this.#now = now
     this.#firstTick ??= now
-    this.#blame(now)
+    if (this.#requests.rateSlow(now) && this.#requests.troubled) this.#trouble(now)
+    const wasUp = this.#lookAt === undefined
     if (!this.#up(now)) return this.#take()
-    if (!this.#own.started) this.#begin(now)
-    else if (now - this.#lastAnswer >= silenceLimit) this.#begin(now)
+    if (!wasUp || now - this.#lastAnswer >= silenceLimit) this.#begin(now)
     this.#announce(now)
     const seconds = Math.floor(wallTime / 1000)
     for (const friend of this.#friends.values()) {
@@ -219,7 +183,7 @@ export class OnionClient {
 
   get deadline(): number | undefined {
     const now = this.#now
-    let deadline = Math.min(this.#pending.deadline, this.#lookAt ?? Number.POSITIVE_INFINITY)
+    let deadline = Math.min(this.#requests.deadline, this.#lookAt ?? Number.POSITIVE_INFINITY)
     if (this.#lookAt === undefined) {
       deadline = Math.min(deadline, this.#own.deadline(now), this.#lastAnswer + silenceLimit)
       for (const friend of this.#friends.values()) deadline = Math.min(deadline, friend.deadline())
@@ -284,10 +248,10 @@ export class OnionClient {
       announcedOn: this.#own.list.stored.length,
       announceNodes: this.#own.list.size,
       friends: this.#friends.size,
-      paths: this.#ownPaths.size + this.#friendPaths.size,
-      pendingRequests: this.#pending.size,
+      paths: this.#requests.ownPaths.size + this.#requests.friendPaths.size,
+      pendingRequests: this.#requests.pending,
       sent: this.#sent,
-      dropped: this.#drops.counts(),
+      dropped: { ...this.#drops.counts(), 'rate limit': this.#requests.refused },
     }
   }
 
@@ -295,7 +259,7 @@ export class OnionClient {
     const name = toHex(friend)
     const known = this.#friends.get(name)
     if (known !== undefined) return known
-    const contact = new FriendContact(friend, this.#random)
+    const contact = new FriendContact(friend, { pool: this.#requests.friendPaths, random: this.#random })
     this.#friends.set(name, contact)
     contact.start(now)
     return contact
@@ -312,15 +276,8 @@ export class OnionClient {
     return false
   }
 
-  /** Requests that are slow count against their path, unless it is more likely that the asked node is gone. */
-  #blame(now: number): void {
-    const slow = this.#pending.takeSlow(now)
-    for (const { owner, contact, pool, path } of slow) {
-      const list = this.#friends.get(owner)?.list ?? this.#own.list
-      const answers = (list.find(contact)?.unanswered ?? 2) < 2
-      pool.note(path, answers ? 'unanswered' : 'doubtful', now)
-    }
-    if (slow.length === 0 || !this.#hops.troubled) return
+  /** Most requests fail: have the DHT find out who is still there, and check our announcement. */
+  #trouble(now: number): void {
     this.#options.dht.verify(now)
     if (now - this.#troubledAt < troubleInterval) return
     this.#troubledAt = now
@@ -339,22 +296,22 @@ export class OnionClient {
   #announce(now: number): void {
     const own = this.#own
     own.list.prune(now)
-    for (const node of own.due(now)) this.#askKnown(self, node, now)
+    for (const node of own.due(now)) this.#requests.askKnown(own.searcher, node, now)
     if (!own.exploreDue(now)) return
     const interval = own.fast(now) ? namedIntervalFast : namedInterval
     for (const contact of this.#options.dht.randomNodes(nodesAskedPerRound, now)) {
-      if (own.list.claim(contact, interval, now)) this.#askUnknown(self, contact, now)
+      if (own.list.claim(contact, interval, now)) this.#requests.askUnknown(own.searcher, contact, now)
     }
   }
 
   #lookFor(friend: FriendContact, now: number): void {
     friend.list.prune(now)
     const round = friend.search.due(now)
-    for (const node of friend.due(now, round)) this.#askKnown(friend.name, node, now)
+    for (const node of friend.due(now, round)) this.#requests.askKnown(friend.searcher, node, now)
     if (!friend.exploreDue(now, round)) return
     const interval = friend.search.age(now) < 5000 ? namedIntervalFast : namedInterval
     for (const contact of this.#options.dht.randomNodes(nodesAskedPerRound, now)) {
-      if (friend.list.claim(contact, interval, now)) this.#askUnknown(friend.name, contact, now)
+      if (friend.list.claim(contact, interval, now)) this.#requests.askUnknown(friend.searcher, contact, now)
     }
   }
 
@@ -364,12 +321,12 @@ export class OnionClient {
     const told = stored.length > 0 && friend.tell.due(now) ? stored : fresh
     if (told.length > 0) {
       const packet = this.#dhtKeyPacket(seconds, now)
-      for (const node of told) this.#sendData(friend, node, packet, now)
+      for (const node of told) this.#sendMail(friend, node, packet, now)
     }
     if (friend.request !== undefined && stored.length > 0) {
       const request = encodeFriendRequest(friend.request)
       const asked = friend.requesting.due(now) ? stored : fresh
-      for (const node of asked) this.#sendData(friend, node, request, now)
+      for (const node of asked) this.#sendMail(friend, node, request, now)
     }
     const dhtKey = friend.dhtKey(now)
     if (friend.route.due(now) && dhtKey !== undefined) this.#route(friend, dhtKey, this.#dhtKeyPacket(seconds, now))
@@ -387,23 +344,18 @@ export class OnionClient {
   }
 
   #receiveAnnounceResponse(bytes: Uint8Array, now: number): DropReason | undefined {
-    const response = decodeAnnounceResponse(bytes)
-    if (response === undefined) return 'malformed'
-    const request = this.#pending.find(response.sendback, now)
-    if (request === undefined) return 'unasked answer'
-    const friend = this.#friends.get(request.owner)
-    if (request.owner !== self && friend === undefined) return 'unasked answer'
-    const plain = (friend?.searchBox ?? this.#box).open(request.contact.publicKey, response, now)
-    if (plain === undefined) return 'undecryptable'
-    const answer = decodeAnnounceResponsePlain(plain)
-    if (answer === undefined) return 'malformed'
-    if (friend !== undefined && answer.flag === 2) return 'wrong flag'
-    this.#pending.remove(response.sendback)
+    const result = this.#requests.receive(bytes, now)
+    if (typeof result === 'string') return result
+    const { request, answer } = result
     this.#lastAnswer = now
-    request.pool.note(request.path, 'answered', now)
-    this.#hops.note(request.contact, true, now)
-    if (friend === undefined) this.#noteOwnAnswer(request, answer, now)
-    else this.#noteFriendAnswer(friend, request, answer, now)
+    if (request.searcher === this.#own.searcher) {
+      this.#noteOwnAnswer(request, answer, now)
+      this.#learn(undefined, request.contact, answer.nodes, now)
+      return undefined
+    }
+    const friend = this.#friends.get(toHex(request.searcher.searched))
+    if (friend?.searcher !== request.searcher) return 'unasked answer'
+    this.#noteFriendAnswer(friend, request, answer, now)
     this.#learn(friend, request.contact, answer.nodes, now)
     return undefined
   }
@@ -413,7 +365,7 @@ export class OnionClient {
     const node = list.noteAnswer(request.contact, now)
     if (node === undefined) return
     if (answer.flag === 1) {
-      node.storedSince = equalBytes(answer.id, this.#dataKeyPair.publicKey) ? (node.storedSince ?? now) : undefined
+      node.storedSince = equalBytes(answer.id, this.#mail.dataKey) ? (node.storedSince ?? now) : undefined
       return
     }
     const confirmed = request.confirming && answer.flag === 2
@@ -425,16 +377,7 @@ export class OnionClient {
       if (request.confirming) node.refused += 1
     }
     node.ticket = { pingId: answer.id.slice(), path: request.path }
-    if (!request.confirming) this.#confirm(node, now)
-  }
-
-  /** Asks again at once with the ticket just got, over the path it came by: only that stores us. */
-  #confirm(node: AnnounceNode, now: number): void {
-    const ticket = node.ticket
-    if (ticket === undefined) return
-    this.#ask({ owner: self, contact: node.contact, path: ticket.path, pingId: ticket.pingId }, now)
-    node.askedAt = now
-    node.unanswered += 1
+    if (!request.confirming) this.#requests.confirm(this.#own.searcher, node, now)
   }
 
   #noteFriendAnswer(friend: FriendContact, request: PendingAnnounce, answer: AnnounceResponsePlain, now: number): void {
@@ -454,78 +397,18 @@ export class OnionClient {
       if (equalBytes(node.publicKey, this.#options.dhtKeyPair.publicKey)) continue
       if (isLocal(node.endpoint) && !isLocal(by.endpoint)) continue
       if (!list.claim(node, fast ? namedIntervalFast : namedInterval, now)) continue
-      this.#askUnknown(friend?.name ?? self, { publicKey: node.publicKey, endpoint: node.endpoint }, now)
+      this.#requests.askUnknown(
+        (friend ?? this.#own).searcher,
+        { publicKey: node.publicKey, endpoint: node.endpoint },
+        now,
+      )
     }
-  }
-
-  /** Asks a listed node again: with its ticket while the ticket's path works, but the third time over another path. */
-  #askKnown(owner: string, node: AnnounceNode, now: number): void {
-    const pool = this.#poolOf(owner)
-    const { ticket, contact } = node
-    const keep = ticket !== undefined && node.unanswered % 3 < 2 && pool.alive(ticket.path, now)
-    const path = keep ? ticket.path : pool.choose(contact, now, ticket?.path)
-    if (path !== undefined) this.#ask({ owner, contact, path, ...(keep ? { pingId: ticket.pingId } : {}) }, now)
-    node.askedAt = now
-    node.unanswered += 1
-  }
-
-  /** Asks a node for the first time; over two paths while none has proved to work. */
-  #askUnknown(owner: string, contact: NodeContact, now: number): void {
-    const pool = this.#poolOf(owner)
-    const first = pool.choose(contact, now)
-    if (first === undefined) return
-    this.#ask({ owner, contact, path: first }, now)
-    if (pool.proven) return
-    const second = pool.choose(contact, now, first)
-    if (second !== undefined && second !== first) this.#ask({ owner, contact, path: second }, now)
-  }
-
-  #ask(
-    request: {
-      readonly owner: string
-      readonly contact: NodeContact
-      readonly path: OnionPath
-      readonly pingId?: Uint8Array
-    },
-    now: number,
-  ): void {
-    const { owner, contact, path, pingId } = request
-    const friend = this.#friends.get(owner)
-    if (!this.#rate.take(now)) {
-      this.#drops.count('rate limit')
-      return
-    }
-    const sendback = this.#random.bytes(8)
-    const nonce = this.#random.bytes(nonceBytes)
-    const plain = encodeAnnounceRequestPlain({
-      pingId: pingId ?? zeroKey,
-      searched: friend?.publicKey ?? this.#options.keyPair.publicKey,
-      dataKey: friend === undefined ? this.#dataKeyPair.publicKey : zeroKey,
-      sendback,
-    })
-    const boxed = (friend?.searchBox ?? this.#box).seal(contact.publicKey, nonce, plain)
-    if (boxed === undefined) return
-    const sender = friend?.searchKey.publicKey ?? this.#options.keyPair.publicKey
-    const pool = this.#poolOf(owner)
-    const confirming = pingId !== undefined
-    this.#pending.add(sendback, { owner, contact, pool, path, sentAt: now, confirming, blamed: false })
-    this.#sendOver(pool, path, contact, encodeAnnounceRequest({ nonce, sender, boxed }))
   }
 
   /** Bytes for a friend, sealed for its eyes, through a node that stores it. */
-  #sendData(friend: FriendContact, node: AnnounceNode, data: Uint8Array, now: number): void {
-    if (node.dataKey === undefined) return
-    const path = this.#friendPaths.choose(node.contact, now)
-    const nonce = this.#random.bytes(nonceBytes)
-    const inner = this.#box.seal(friend.publicKey, nonce, data)
-    const temporary = createKeyPair(this.#random)
-    const outerKey = sharedKey(node.dataKey, temporary.secretKey)
-    temporary.secretKey.wipe()
-    if (path === undefined || inner === undefined || outerKey === undefined) return
-    const outer = encodeDataOuterPlain({ sender: this.#options.keyPair.publicKey, boxed: inner })
-    const boxed = seal(outerKey, nonce, outer)
-    const request = encodeDataRequest({ destination: friend.publicKey, nonce, sender: temporary.publicKey, boxed })
-    this.#sendOver(this.#friendPaths, path, node.contact, request)
+  #sendMail(friend: FriendContact, node: AnnounceNode, plain: Uint8Array, now: number): void {
+    const data = node.dataKey && this.#mail.seal(friend.publicKey, node.dataKey, plain)
+    if (data !== undefined) this.#requests.sendOver(friend.searcher.pool, node.contact, data, now)
   }
 
   #route(friend: FriendContact, dhtKey: DhtPublicKey, packet: Uint8Array): void {
@@ -536,28 +419,12 @@ export class OnionClient {
     this.#effects.push({ kind: 'route', dhtKey, plain })
   }
 
-  #sendOver(pool: PathPool, path: OnionPath, destination: NodeContact, data: Uint8Array): void {
-    const bytes = pool.wrap(path, destination.endpoint, data)
-    if (bytes === undefined) return
-    this.#sent += 1
-    this.#effects.push({ kind: 'send', bytes, to: path.hops[0].endpoint })
-  }
-
-  #poolOf(owner: string): PathPool {
-    return owner === self ? this.#ownPaths : this.#friendPaths
-  }
-
-  #receiveData(bytes: Uint8Array, now: number): DropReason | undefined {
-    const response = decodeDataResponse(bytes)
-    if (response === undefined) return 'malformed'
-    const outerPlain = this.#dataBox.open(response.sender, response, now)
-    if (outerPlain === undefined) return 'undecryptable'
-    const outer = decodeDataOuterPlain(outerPlain)
-    if (outer === undefined) return 'malformed'
-    const plain = this.#box.open(outer.sender, { nonce: response.nonce, boxed: outer.boxed }, now)
-    if (plain === undefined) return 'undecryptable'
-    if (plain[0] === dhtKeyPacketId) return this.#receiveDhtKey(outer.sender, plain, { now })
-    if (plain[0] === friendRequestId) return this.#receiveFriendRequest(outer.sender, plain)
+  #receiveMail(bytes: Uint8Array, now: number): DropReason | undefined {
+    const mail = this.#mail.open(bytes, now)
+    if (typeof mail === 'string') return mail
+    const { sender, plain } = mail
+    if (plain[0] === dhtKeyPacketId) return this.#receiveDhtKey(sender, plain, { now })
+    if (plain[0] === friendRequestId) return this.#receiveFriendRequest(sender, plain)
     return 'unknown data'
   }
 

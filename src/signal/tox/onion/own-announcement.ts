@@ -3,11 +3,9 @@
  * tries: lost packets cost tenths of a second at the start, not the specification's three seconds.
  */
 
-import type { LongTermPublicKey } from '../crypto.ts'
-import { AnnounceList, type AnnounceNode } from './announce-list.ts'
+import type { AnnounceList, AnnounceNode } from './announce-list.ts'
 import { Schedule } from './schedule.ts'
-
-const capacity = 12
+import type { Searcher } from './searcher.ts'
 
 /** After a start or a nudge everything is retried quickly for this long, ms. */
 const fastFor = 10_000
@@ -25,12 +23,14 @@ const stableInterval = 45_000
 const stableAfter = 90_000
 
 export class OwnAnnouncement {
+  readonly searcher: Searcher
   readonly list: AnnounceList
   readonly #explore: Schedule = new Schedule({ rounds: exploration, steady: 60_000 })
   #exploredAt = Number.NEGATIVE_INFINITY
 
-  constructor(publicKey: LongTermPublicKey) {
-    this.list = new AnnounceList(publicKey, capacity)
+  constructor(searcher: Searcher) {
+    this.searcher = searcher
+    this.list = searcher.list
   }
 
   /** Everything again from now on: the stored ways back may lead to an address that is no longer ours. */

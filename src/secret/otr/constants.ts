@@ -76,7 +76,7 @@ export const longestWait = 60_000
 /** At most one error reply in this time, ms: errors provoke queries, and two ends must not feed each other. */
 export const errorReplyInterval = 5_000
 
-/** At most one restart of the agreement because of an unauthenticated hint in this time, ms. */
+/** At most one agreement is begun because of an unauthenticated hint in this time, ms; a hint that comes earlier waits. */
 export const hintInterval = 2_000
 
 /** Old MAC keys kept for the next data message. More only come together when a peer rotates without being answered. */

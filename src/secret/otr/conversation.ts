@@ -269,10 +269,16 @@ export class OtrConversation {
     return [this.#encoded(send, 0)]
   }
 
-  /** Something unauthenticated says that the other end lacks our keys. An attempt that is under way is given time. */
+  /**
+   * Something unauthenticated says that the other end lacks our keys. An exchange that is under way decides: on a slow
+   * transport what was sent before it keeps coming in for a while, and must not make us begin again and again.
+   */
   #onHint(now: number): OtrEffects {
-    if (this.#state.kind === 'finished' || now - this.#lastAttemptAt < hintInterval) return []
-    return this.#attempt(now, 'commit')
+    if (this.#state.kind === 'finished' || this.#auth.kind !== 'none') return []
+    const allowedAt = this.#lastAttemptAt + hintInterval
+    if (now >= allowedAt) return this.#attempt(now, 'commit')
+    this.#watchdog.noLaterThan(allowedAt)
+    return []
   }
 
   #onAke(message: AkeMessage, now: number): OtrEffects {
@@ -301,6 +307,7 @@ export class OtrConversation {
     const { own, their, theirKeyId, fingerprint, sessionId, half } = agreement
     const ring = new KeyRing({ own, their, theirKeyId, random: this.#random })
     const cut = this.#leave()
+    this.#lastAttemptAt = options.now
     this.#state = { kind: 'encrypted', ring, agreement, smp: noSmp, lastSentAt: options.now }
     this.#counts.agreements += 1
     const reply = options.send === undefined ? [] : [this.#encoded(options.send, agreement.peerTag)]

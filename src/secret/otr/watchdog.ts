@@ -31,6 +31,10 @@ export class Watchdog {
     this.#deadline = Math.max(this.#deadline ?? 0, now + firstWait)
   }
 
+  noLaterThan(deadline: number): void {
+    this.#deadline = Math.min(this.#deadline ?? deadline, deadline)
+  }
+
   /** Nothing is due any more; the next attempt is a first one. */
   stop(): void {
     this.#deadline = undefined

@@ -52,6 +52,7 @@ async function measure(run: number): Promise<void> {
     signal,
     onEvent: () => {},
     log: () => {},
+    verbose: false,
   })
   const { a, b } = scene
   const both = (args: readonly string[]): Promise<unknown> => Promise.all([a.device.run(args), b.device.run(args)])

@@ -26,6 +26,8 @@ export interface LabDeviceOptions {
   readonly config: string
   readonly onEvent: (event: DeviceEvent) => void
   readonly log: (line: string) => void
+  /** The daemon logs more. */
+  readonly verbose: boolean
 }
 
 interface CommandResult {
@@ -54,7 +56,9 @@ export class LabDevice implements AsyncDisposable {
 
   /** Starts the daemon and listens to its events. */
   async start(): Promise<void> {
-    const child = startProgram(this.#commandLine(['daemon']), { env: this.#environment })
+    const child = startProgram(this.#commandLine(this.#options.verbose ? ['daemon', '--verbose'] : ['daemon']), {
+      env: this.#environment,
+    })
     this.#watch(child, 'daemon')
     const gone = new Promise<never>((_, reject) => {
       child.once('exit', (status) => reject(failure(`the daemon of ${this.name} ended with status ${status}`)))
@@ -130,7 +134,7 @@ export class LabDevice implements AsyncDisposable {
   }
 
   #commandLine(args: readonly string[]): readonly string[] {
-    return this.#options.namespace.command([process.execPath, '--enable-source-maps', cli, ...args])
+    return this.#options.namespace.command([process.execPath, cli, ...args])
   }
 
   #command(args: readonly string[], onLine: (line: string) => void): Promise<CommandResult> {

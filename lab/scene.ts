@@ -13,6 +13,8 @@ export interface SceneOptions extends WorldOptions {
   readonly signal: AbortSignal
   readonly onEvent: (who: string, event: DeviceEvent) => void
   readonly log: (line: string) => void
+  /** The daemons log more. */
+  readonly verbose: boolean
 }
 
 /** A device with its place and its agent. */
@@ -37,7 +39,7 @@ export class Scene implements AsyncDisposable {
 
   /** Builds it all; the daemons are not started yet. */
   static async build(options: SceneOptions): Promise<Scene> {
-    const { signal, log } = options
+    const { signal, log, verbose } = options
     const stack: AsyncDisposable[] = []
     try {
       const world = await World.build(options)
@@ -51,7 +53,8 @@ export class Scene implements AsyncDisposable {
         const onEvent = (event: DeviceEvent): void => options.onEvent(name, event)
         const folder = `${options.folder}/${name}`
         const { namespace } = place
-        const device = new LabDevice({ name, namespace, folder, config: configFor(ready), onEvent, log })
+        const config = configFor(ready)
+        const device = new LabDevice({ name, namespace, folder, config, onEvent, log, verbose })
         stack.push(agent, device)
         return { device, place, agent }
       }

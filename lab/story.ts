@@ -41,6 +41,7 @@ async function play(figures: Partial<Figures>, { lab, report, folder, signal }: 
     folder,
     signal,
     log,
+    verbose: lab.verbose,
     onEvent: (who, event) => report.event(who, event),
   })
   report.line('', 'three Tox nodes and two STUN addresses answer')

@@ -15,7 +15,7 @@ export function describeFailure(stats: OpeningStats, options: { readonly stunSer
     `${count(stats.requestsAnswered, 'check')} of the peer received`,
     `${count(hosts, 'address', 'addresses')} and ${stats.reflexiveCandidates} seen by STUN servers offered`,
   ]
-  return { message: `no path to the peer, ${tried.join(', ')}`, hint: hintFor(stats, options.stunServers) }
+  return { message: tried.join(', '), hint: hintFor(stats, options.stunServers) }
 }
 
 function hintFor(stats: OpeningStats, stunServers: number): string {

@@ -170,6 +170,6 @@ function failureOf(reason: unknown, explain: () => Failure): unknown {
   const ours = reason instanceof PunchGuardError && (reason.code === 'TIMEOUT' || reason.code === 'PUNCH_NO_PATH')
   if (!ours && !(reason instanceof Error && reason.name === 'TimeoutError')) return reason
   const { message, hint } = explain()
-  const text = ours ? `${reason.message}: ${message}` : message
+  const text = `${ours ? reason.message : 'no path to the peer'}: ${message}`
   return new PunchGuardError('PUNCH_NO_PATH', text, { hint, cause: reason })
 }

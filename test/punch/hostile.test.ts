@@ -4,11 +4,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Endpoint } from '../../src/api/endpoint.ts'
+import { SecretKey } from '../../src/api/keys.ts'
 import { encodeCheck, encodeCheckSuccess } from '../../src/punch/ice/connectivity-check.ts'
 import { type Association, randomCredentials } from '../../src/punch/ice/credentials.ts'
 import { decodeMessage, encodeMessage } from '../../src/punch/stun/message.ts'
 import { seededRandom } from './hand-clock.ts'
-import { connect, createLab, type Lab, punch, restrictive } from './lab.ts'
+import { connect, createLab, type Lab, punch, restrictive, Watched } from './lab.ts'
 
 const stranger: Endpoint = { address: '203.0.113.66', port: 6666 }
 
@@ -124,6 +125,42 @@ test('mutated checks and random bytes never throw, never move a path and never o
   } = lab.b.puncher.stats()
   assert.ok(received >= 2000)
   assert.ok(malformed > 1000)
+})
+
+test('mutated checks neither complete a punch nor a resumption that waits for its peer', async () => {
+  const lab = createLab({ a: restrictive, b: undefined })
+  const secret = new SecretKey(new Uint8Array(32).fill(1))
+  // Everything that a sends to b is captured and arrives only in mutated form.
+  const captured: Uint8Array[] = []
+  lab.network.pass = (bytes, { to }) => {
+    if (to.address === lab.b.socket.address && bytes[0] === 0) captured.push(bytes.slice())
+    return to.address !== lab.b.socket.address
+  }
+  const { signal } = new AbortController()
+  const opened = await punch(lab, { limit: 300 })
+  const remote = { address: lab.b.socket.address, port: lab.b.socket.port }
+  const resumeA = lab.a.puncher.resume({ remote, secret, controlling: true, signal })
+  const resumed = new Watched(
+    lab.b.puncher.resume({ remote: { address: '203.0.113.1', port: 9 }, secret, controlling: false, signal }),
+    lab.clock,
+  )
+  resumeA.catch(() => {})
+  await lab.clock.advance(500)
+  assert.ok(captured.length >= 6)
+  const { sent } = lab.b.socket
+  fc.assert(
+    fc.property(fc.constantFrom(...captured), fc.nat(150), fc.integer({ min: 1, max: 255 }), (sample, at, flip) => {
+      const bytes = sample.slice()
+      const place = at % bytes.length
+      bytes[place] = (bytes[place] ?? 0) ^ flip
+      inject(lab, bytes)
+    }),
+    { numRuns: 1000, seed: 7675 },
+  )
+  assert.equal(lab.b.socket.sent, sent)
+  assert.equal(opened.b.settled || resumed.settled, false)
+  await lab.clock.advance(5000)
+  assert.equal(opened.b.settled || resumed.settled, false)
 })
 
 test('mutated and reordered messages of the peer never throw, and a punch still succeeds after them', async () => {

@@ -96,6 +96,8 @@ export function examineRequest(request: ReceivedStunMessage, local: IceCredentia
   if (request.method !== stunMethods.Binding || username?.local !== local.ufrag) {
     return { kind: 'dropped', reason: 'username' }
   }
+  // RFC 8445 §7.1: every check has one. A response is known by its transaction and needs none.
+  if (request.fingerprint !== 'right') return { kind: 'dropped', reason: 'fingerprint' }
   if (!isAuthentic(request, shortTermKey(local.password))) return { kind: 'dropped', reason: 'integrity' }
   const types = unknownRequiredTypes(request)
   if (types.length > 0) {

@@ -40,6 +40,15 @@ test('requests alone do not keep the controlling side content: it wants answers'
   assert.equal(consent.deadline, 3000)
 })
 
+test('time in which this program stood still does not count as silence of the peer', () => {
+  const consent = new Consent({ controlling: true, now: 0 })
+  consent.check(0)
+  // A stall of five seconds: the answer to the probe waits in the socket.
+  assert.deepEqual(consent.tick(5000), { kind: 'probe' })
+  const { probes, expiredAt } = run(consent, 60_000)
+  assert.deepEqual([probes.length, expiredAt], [6, 6400])
+})
+
 test('an answer ends the quick probes and starts the time anew', () => {
   const consent = new Consent({ controlling: true, now: 0 })
   assert.deepEqual(consent.check(500), { kind: 'probe' })
@@ -59,6 +68,7 @@ test('a peer that is heard but does not answer has twice the time', () => {
 test('expired is said once, with the time since the last answer, and stays', () => {
   const consent = new Consent({ controlling: true, now: 0 })
   consent.check(200)
+  for (let now = 400; now < 1800; now += 200) assert.deepEqual(consent.tick(now), { kind: 'probe' })
   assert.deepEqual(consent.tick(1800), { kind: 'expired', silence: 1800 })
   consent.answered(1900)
   assert.deepEqual(consent.tick(2000), { kind: 'none' })

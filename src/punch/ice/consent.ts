@@ -87,6 +87,12 @@ export class Consent {
       case 'fresh':
         return now < this.#state.probeAt ? { kind: 'none' } : this.check(now)
       case 'probing':
+        if (now > this.#state.sentAt + 2 * quickInterval) {
+          // We slept, not the peer: its answers may still lie in the socket, behind this timer.
+          const overslept = now - (this.#state.sentAt + quickInterval)
+          this.#state = { ...this.#state, since: this.#state.since + overslept, sentAt: now }
+          return { kind: 'probe' }
+        }
         if (now >= this.#expiresAt(this.#state.since)) {
           this.#state = { kind: 'expired' }
           return { kind: 'expired', silence: now - this.#answeredAt }

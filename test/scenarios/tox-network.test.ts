@@ -273,6 +273,21 @@ test('an introduction waits for a listener, and texts of 1372 bytes pass while l
   assert.equal(heard.length, 1)
 })
 
+test('a device that was not answered can introduce itself again in other words', async () => {
+  const world = await ToxWorld.create({ seed: 'again', nodes: 1 })
+  await using _ = world
+  const a = await world.device(firstHost(world.site({ kind: 'eim-apdf' })), { seed: 'a' })
+  const b = await world.device(firstHost(world.site({ kind: 'eim-apdf' })), { seed: 'b' })
+  const heard: string[] = []
+  using __ = b.network.introductions(({ text }) => heard.push(text))
+  const first = a.open(b.network.address, 'first')
+  await world.clock.advance(30_000)
+  await first.channel[Symbol.asyncDispose]()
+  a.open(b.network.address, 'second')
+  await world.clock.advance(30_000)
+  assert.deepEqual(heard, ['first', 'second'])
+})
+
 test('two idle friends send a few packets a second', async (context) => {
   const pair = await onlineFriends({ seed: 'idle' })
   await using _ = pair.world

@@ -45,7 +45,7 @@ export type OnionEffect =
       readonly dhtKey: DhtPublicKey
       readonly nodes: readonly PackedNode[]
     }
-  /** Somebody who is no friend asks, with the right nospam. Once per key and run. `message` is 1..1016 bytes. */
+  /** Somebody who is no friend asks, with the right nospam. Once per key and message. `message` is 1..1016 bytes. */
   | { readonly kind: 'friend-request'; readonly from: LongTermPublicKey; readonly message: Uint8Array }
 
 export interface OnionClientOptions {
@@ -116,7 +116,8 @@ export class OnionClient {
   readonly #requests: AnnounceRequests
   readonly #own: OwnAnnouncement
   readonly #friends: Map<string, FriendContact> = new Map()
-  readonly #requesters: Set<string> = new Set()
+  /** The latest message of each. */
+  readonly #requesters: Map<string, Uint8Array> = new Map()
   readonly #drops: Drops<DropReason> = new Drops()
   #firstTick: number | undefined
   /** When to see again whether anybody is there to send to; `undefined` while there is. */
@@ -460,10 +461,13 @@ export class OnionClient {
     if (request === undefined) return 'malformed'
     const name = toHex(sender)
     if (!equalBytes(request.nospam, this.#options.nospam)) return 'wrong nospam'
-    if (this.#friends.has(name) || this.#requesters.has(name)) return 'repeated request'
-    this.#requesters.add(name)
+    const before = this.#requesters.get(name)
+    if (this.#friends.has(name) || (before !== undefined && equalBytes(before, request.message))) {
+      return 'repeated request'
+    }
+    this.#requesters.set(name, request.message)
     if (this.#requesters.size > requestersKept) {
-      const oldest = this.#requesters.values().next()
+      const oldest = this.#requesters.keys().next()
       if (!oldest.done) this.#requesters.delete(oldest.value)
     }
     this.#effects.push({ kind: 'friend-request', from: sender, message: request.message })

@@ -101,3 +101,12 @@ test('a better pair that was not even checked is not waited for longer than 100 
   succeed(list.pairs[1], 30, 10)
   assert.equal(nominationDueAt(list.pairs)?.at, 130)
 })
+
+test('a nomination by a peer that lost the controlling role is void', () => {
+  const list = listOf(near)
+  const [pair] = list.pairs
+  assert.ok(pair)
+  pair.nominated = true
+  list.setControlling(false)
+  assert.equal(pair.nominated, false)
+})

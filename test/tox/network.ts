@@ -11,8 +11,16 @@ import { AnnounceStore } from '../../src/signal/tox/onion/announce-store.ts'
 import { OnionClient, type OnionEffect } from '../../src/signal/tox/onion/onion-client.ts'
 import { OnionRelay } from '../../src/signal/tox/onion/onion-relay.ts'
 import type { NodeContact } from '../../src/signal/tox/packed-node.ts'
+import {
+  decodeAnnounceRequest,
+  decodeAnnounceRequestPlain,
+  encodeAnnounceResponse,
+  encodeAnnounceResponsePlain,
+} from '../../src/signal/tox/packets/announce.ts'
+import { encodeOnionResponse } from '../../src/signal/tox/packets/onion-layers.ts'
 import { PeerBox } from '../../src/signal/tox/peer-box.ts'
 import { type Nospam, nospamOf } from '../../src/signal/tox/tox-id.ts'
+import { equalBytes } from '../../src/util/bytes.ts'
 import type { Random } from '../../src/util/random.ts'
 
 /** The same bytes for the same seed. */
@@ -72,12 +80,17 @@ export class Host {
   opened: Set<string> = new Set()
   alive = true
   readonly events: Event[] = []
+  readonly #box: PeerBox
+  /** Whose data key it makes up when it is asked for it. */
+  victim: Host | undefined
+  lies = 0
   packetsSent = 0
   bytesSent = 0
 
   constructor(endpoint: Endpoint, options: HostOptions, random: Random) {
     const dhtKeyPair = createKeyPair<DhtPublicKey>(random)
     const box = new PeerBox({ secretKey: dhtKeyPair.secretKey })
+    this.#box = box
     this.endpoint = endpoint
     this.nat = options.nat ?? false
     this.dropsOnion = options.dropsOnion ?? 0
@@ -88,6 +101,21 @@ export class Host {
     this.store = new AnnounceStore({ publicKey: dhtKeyPair.publicKey, box, random, dht: this.dht })
     const { keyPair, nospam, dht } = this
     if (options.client) this.onion = new OnionClient({ keyPair, dhtKeyPair, dhtBox: box, nospam, random, dht })
+  }
+
+  /** The answer of a storing node that claims to hold its victim under another data key. */
+  lie(bytes: Uint8Array, from: Endpoint, now: number): DhtEffect[] | undefined {
+    const request = decodeAnnounceRequest(bytes)
+    const opened = request && this.#box.open(request.sender, request, now)
+    const plain = opened && decodeAnnounceRequestPlain(opened)
+    if (this.victim === undefined || plain === undefined || request === undefined) return undefined
+    if (!equalBytes(plain.searched, this.victim.keyPair.publicKey) || equalBytes(plain.searched, request.sender)) return
+    const nonce = new Uint8Array(24).fill(++this.lies)
+    const answer = encodeAnnounceResponsePlain({ flag: 1, id: this.dht.publicKey, nodes: [] })
+    const boxed = this.#box.seal(request.sender, nonce, answer)
+    if (boxed === undefined) return undefined
+    const reply = encodeAnnounceResponse({ sendback: plain.sendback, nonce, boxed })
+    return [{ kind: 'send', bytes: encodeOnionResponse({ hops: 3, returnPath: request.returnPath, reply }), to: from }]
   }
 
   get contact(): NodeContact {
@@ -126,17 +154,14 @@ export class Network {
   readonly #byEndpoint: Map<string, Host> = new Map()
   #order = 0
   #addresses = 0
-  #steps = 0
   loss: number
+  /** Sees every datagram as it is sent. */
+  tap: ((bytes: Uint8Array, from: Endpoint, to: Endpoint) => void) | undefined
 
   constructor(options: NetworkOptions) {
     this.#options = options
     this.#chance = seededNumbers(options.seed)
     this.loss = options.loss ?? 0
-  }
-
-  get steps(): number {
-    return this.#steps
   }
 
   add(options: HostOptions = {}): Host {
@@ -155,20 +180,16 @@ export class Network {
     this.#byEndpoint.set(formatEndpoint(host.endpoint), host)
   }
 
-  kill(host: Host): void {
-    host.alive = false
-  }
-
   /** Sends raw bytes, as anybody could. */
   inject(bytes: Uint8Array, from: Endpoint, to: Host): void {
-    this.#carry(to, (now) => this.#dispatch(to, bytes, from, now))
+    this.carry(to, (now) => this.#dispatch(to, bytes, from, now))
   }
 
   /** Runs until `until` (ms) or until `done` is true. Says whether `done` came true. */
   run(until: number, done: () => boolean = () => false): boolean {
     for (;;) {
       if (done()) return true
-      const flight = this.#earliest()
+      const flight = this.#flights[0]
       let at = flight?.at ?? Number.POSITIVE_INFINITY
       let waking: Host | undefined
       for (const host of this.hosts) {
@@ -181,7 +202,6 @@ export class Network {
         this.now = Math.max(this.now, until)
         return done()
       }
-      this.#steps += 1
       // A timer of a real machine is never early and a little late.
       this.now = Math.max(this.now, waking === undefined ? at : at + 1)
       if (waking !== undefined) this.tick(waking)
@@ -190,11 +210,7 @@ export class Network {
   }
 
   tick(host: Host): void {
-    this.#carry(host, (now) => [...host.dht.tick(now), ...(host.onion?.tick(now, this.wallStart + now) ?? [])])
-  }
-
-  #earliest(): Flight | undefined {
-    return this.#flights[0]
+    this.carry(host, (now) => [...host.dht.tick(now), ...(host.onion?.tick(now, this.wallStart + now) ?? [])])
   }
 
   #deliver(flight: Flight): void {
@@ -203,19 +219,20 @@ export class Network {
     if (host === undefined || !host.alive) return
     if (host.nat && !host.opened.has(formatEndpoint(flight.from))) return
     if ((flight.bytes[0] ?? 0) >= 0x80 && this.#chance() < host.dropsOnion) return
-    this.#carry(host, (now) => this.#dispatch(host, flight.bytes, flight.from, now))
+    this.carry(host, (now) => this.#dispatch(host, flight.bytes, flight.from, now))
   }
 
   #dispatch(host: Host, bytes: Uint8Array, from: Endpoint, now: number): readonly (DhtEffect | OnionEffect)[] {
     const kind = bytes[0] ?? 0
     if (DhtNode.handles(kind)) return host.dht.receive(bytes, from, now)
     if (OnionRelay.handles(kind)) return host.relay.receive(bytes, from, now)
-    if (AnnounceStore.handles(kind)) return host.store.receive(bytes, from, now)
+    if (AnnounceStore.handles(kind)) return host.lie(bytes, from, now) ?? host.store.receive(bytes, from, now)
     if (OnionClient.handles(kind)) return host.onion?.receive(bytes, from, now) ?? []
     return []
   }
 
-  #carry(host: Host, work: (now: number) => readonly (DhtEffect | OnionEffect)[]): void {
+  /** Lets a host do something and carries out the effects. */
+  carry(host: Host, work: (now: number) => readonly (DhtEffect | OnionEffect)[]): void {
     const effects = [...work(this.now)]
     for (let effect = effects.shift(); effect !== undefined; effect = effects.shift()) {
       if (effect.kind === 'send') this.#send(host, effect.bytes, effect.to)
@@ -234,6 +251,7 @@ export class Network {
     host.packetsSent += 1
     host.bytesSent += bytes.length + 28
     host.opened.add(formatEndpoint(to))
+    this.tap?.(bytes, host.endpoint, to)
     if (this.#chance() < this.loss) return
     const delay = (this.#options.delay ?? 10) + this.#chance() * (this.#options.spread ?? 0)
     const flight = { at: this.now + delay, order: this.#order, from: host.endpoint, to, bytes }

@@ -62,6 +62,11 @@ test('a public key of low order gives no shared key', () => {
   assert.equal(new SharedKeyCache(a.secretKey).get(new Uint8Array(32)), undefined)
 })
 
+test('a public key has no second name', () => {
+  const second = b.publicKey.map((byte, at) => (at === 31 ? byte ^ 0x80 : byte))
+  assert.equal(sharedKey(second, a.secretKey), undefined)
+})
+
 test('the cache of shared keys forgets the least recently used one', () => {
   const cache = new SharedKeyCache(a.secretKey, { capacity: 2 })
   const third = keyPairOf(new SecretKey(new Uint8Array(32).fill(3))).publicKey

@@ -49,9 +49,12 @@ export function createKeyPair<PublicKey extends Uint8Array = Uint8Array>(random:
   return keyPairOf<PublicKey>(new SecretKey(random.bytes(32)))
 }
 
-/** crypto_box_beforenm: the 32-byte key both sides compute; `undefined` for a low-order public key. */
+/**
+ * crypto_box_beforenm: the 32-byte key both sides compute; `undefined` for a low-order public key, and for one with its
+ * highest bit set: X25519 ignores that bit, so anybody could let a sender appear under a second name.
+ */
 export function sharedKey(publicKey: Uint8Array, secretKey: SecretKey): Uint8Array | undefined {
-  if (publicKey.length !== publicKeyBytes) return undefined
+  if (publicKey.length !== publicKeyBytes || (publicKey[publicKeyBytes - 1] ?? 0) >= 0x80) return undefined
   try {
     return sodium.crypto_box_beforenm(publicKey, secretKey.reveal())
   } catch {

@@ -306,7 +306,6 @@ export class DhtNode {
     for (const node of nodes) {
       const name = toHex(node.publicKey)
       if (name === this.#ownName || !isIpv4(node.endpoint) || node.endpoint.port === 0) continue
-      if (isLocal(node.endpoint) && !isLocal(by.endpoint)) continue
       const search = this.#table.searches.get(name)
       if (search?.noteNaming(toHex(by.publicKey), node.endpoint, now) === true) {
         this.#askDirectly(search, node.endpoint, now)

@@ -15,6 +15,10 @@ const lastBucket = 127
 
 const randomInterval = 20_000
 
+/** When a close list begins to fill, its first nodes soon know more than at first: they are asked again this often. */
+const firstAsks = 5
+const firstInterval = 200
+
 export interface ListEntry {
   readonly node: KnownNode
   /** When the node was last asked for the base key of this list. */
@@ -26,6 +30,7 @@ export class NodeList {
   readonly #kind: 'close' | 'search'
   readonly #buckets: Map<number, ListEntry[]> = new Map()
   #nextRandom: number | undefined
+  #firstAsksLeft = 0
 
   constructor(kind: 'close' | 'search', base: Uint8Array) {
     this.#kind = kind
@@ -62,7 +67,7 @@ export class NodeList {
     bucket.push({ node, lastAsked })
     this.#buckets.set(this.#bucketNumber(node.publicKey), bucket)
     node.holders += 1
-    this.#nextRandom ??= now + randomInterval
+    if (this.size === 1) this.#begin(now)
   }
 
   /** Forgets nodes that have not answered for too long. */
@@ -83,7 +88,8 @@ export class NodeList {
       const good = this.entries().filter((entry) => isGood(entry.node, now) && !due.includes(entry))
       const chosen = good.length === 0 ? undefined : good[randomBelow(random, good.length)]
       if (chosen !== undefined) due.push(chosen)
-      this.#nextRandom = now + randomInterval
+      this.#firstAsksLeft = Math.max(0, this.#firstAsksLeft - 1)
+      this.#nextRandom = now + (this.#firstAsksLeft > 0 ? firstInterval : randomInterval)
     }
     return due
   }
@@ -96,6 +102,12 @@ export class NodeList {
       }
     }
     return deadline === Number.POSITIVE_INFINITY ? deadline : Math.min(deadline, this.#nextRandom ?? deadline)
+  }
+
+  /** The first node was taken. The nodes of a search list are asked by the search itself. */
+  #begin(now: number): void {
+    this.#firstAsksLeft = this.#kind === 'close' ? firstAsks : 0
+    this.#nextRandom = now + (this.#kind === 'close' ? firstInterval : randomInterval)
   }
 
   /** Who has to go for a newcomer: nobody (room), a worse entry, or the newcomer itself. */

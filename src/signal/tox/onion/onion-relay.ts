@@ -15,7 +15,6 @@ import {
   decodeOnionResponse,
   decodeOnionStep,
   encodeOnionResponse,
-  largestOnionPacket,
   type OnionRequest,
   type OnionResponse,
 } from '../packets/onion-layers.ts'
@@ -99,9 +98,8 @@ export class OnionRelay {
     const wayBack = concatBytes(encodeOnionAddress(from), request.returnPath)
     const returnPath = concatBytes(nonce, seal(this.#currentKeys(now).current, nonce, wayBack))
     const next = request.layer === 2 ? [] : [Uint8Array.of(0x81 + request.layer), request.nonce]
-    const sent = concatBytes(...next, step.rest, returnPath)
-    if (sent.length > largestOnionPacket) return 'malformed'
-    return { kind: 'send', bytes: sent, to: step.next }
+    // The opened layer was longer than the return path it makes room for: no packet grows.
+    return { kind: 'send', bytes: concatBytes(...next, step.rest, returnPath), to: step.next }
   }
 
   #return(response: OnionResponse, now: number): OnionRelayEffect | DropReason {

@@ -4,11 +4,12 @@
  */
 
 import { errorMessage } from '../../src/api/errors.ts'
+import { scenarios as otr } from './otr.ts'
 import type { InteropScenario } from './scenario.ts'
 import { scenarios as tox } from './tox.ts'
 import { scenarios as wireguard } from './wireguard.ts'
 
-const all: readonly InteropScenario[] = [...tox, ...wireguard]
+const all: readonly InteropScenario[] = [...tox, ...otr, ...wireguard]
 
 /** A scenario that takes longer has failed, ms. */
 const timeLimit = 60_000

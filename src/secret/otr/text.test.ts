@@ -124,7 +124,7 @@ test('any text is parsed without throwing, in a time that does not explode', () 
       parseText(some.join(''))
       parseText(`${some.join('')}${more}`)
     }),
-    { numRuns: 1000, seed: 1 },
+    { numRuns: 300, seed: 1 },
   )
   for (const bomb of ['?OTR|', '?OTR', '?OTR|0,', '?OTR:A', ' \t', '?OTRv', '?OTR|1|1,1,1,']) {
     parseText(bomb.repeat(Math.floor(65_536 / bomb.length)))

@@ -170,14 +170,23 @@ export class TwoEnds {
 
   /** Lets timers run until both are secure or `limit` ms have passed; texts need no time. */
   untilSecure(limit: number): boolean {
+    return this.#run(limit, () => this.alice.secure && this.bob.secure)
+  }
+
+  /** Lets so many ms pass, with everything that falls due in them. */
+  pass(milliseconds: number): void {
+    this.#run(milliseconds, () => false)
+  }
+
+  #run(limit: number, done: () => boolean): boolean {
     const end = this.now + limit
     for (;;) {
       this.settle()
-      if (this.alice.secure && this.bob.secure) return true
+      if (done()) return true
       const due = [this.alice.conversation.deadline, this.bob.conversation.deadline].filter((at) => at !== undefined)
       const next = Math.min(...due)
+      this.now = Math.max(this.now, Math.min(next, end))
       if (next > end) return false
-      this.now = Math.max(this.now, next)
       for (const side of [this.alice, this.bob]) side.apply(side.conversation.tick(this.now))
     }
   }

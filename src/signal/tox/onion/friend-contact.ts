@@ -20,8 +20,11 @@ const searchRounds = [
 /** While no node near the friend's key answers at all. */
 const lostInterval = 3000
 
-/** A node that stores the friend is asked again after this, ms: the friend's onion data key changes when it restarts. */
-const storedInterval = 15_000
+/**
+ * A node that stores the friend is asked again after this, ms: the friend's onion data key changes when it restarts, and
+ * when both restart at once what is stored is of the run before. So it is soon at first, then a third of the search's age.
+ */
+const storedInterval = { shortest: 500, longest: 15_000 } as const
 
 /**
  * The first copies are often lost, come before the friend accepted us, or on its side take a way back through a node that
@@ -114,7 +117,8 @@ export class FriendContact {
   /** The listed nodes to ask now; `round` when a round of the search is due. */
   due(now: number, round: boolean): readonly AnnounceNode[] {
     return this.list.nodes.filter((node) => {
-      if (node.storedSince !== undefined && node.unanswered === 0) return node.askedAt + storedInterval <= now
+      if (node.storedSince !== undefined && node.unanswered === 0)
+        return node.askedAt + this.#storedInterval(node.askedAt) <= now
       if (node.unanswered > 0) return node.askedAt + Math.min(16_000, 400 * 2 ** node.unanswered) <= now
       return round
     })
@@ -129,6 +133,10 @@ export class FriendContact {
 
   get #lostDeadline(): number {
     return this.list.size === 0 ? this.#exploredAt + lostInterval : Number.POSITIVE_INFINITY
+  }
+
+  #storedInterval(askedAt: number): number {
+    return Math.min(storedInterval.longest, Math.max(storedInterval.shortest, this.search.age(askedAt) / 3))
   }
 
   #startTelling(now: number): void {
@@ -146,7 +154,8 @@ export class FriendContact {
     for (const node of this.list.nodes) {
       if (node.unanswered > 0)
         deadline = Math.min(deadline, node.askedAt + Math.min(16_000, 400 * 2 ** node.unanswered))
-      else if (node.storedSince !== undefined) deadline = Math.min(deadline, node.askedAt + storedInterval)
+      else if (node.storedSince !== undefined)
+        deadline = Math.min(deadline, node.askedAt + this.#storedInterval(node.askedAt))
     }
     return deadline
   }

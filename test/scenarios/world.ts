@@ -53,6 +53,8 @@ export interface DeviceOptions {
   readonly name: string
   readonly nat: SiteKindName | SiteKind
   readonly link?: Partial<LinkSettings>
+  /** By how many ms the device's wall clock is ahead. */
+  readonly clockError?: number
 }
 
 export class World implements AsyncDisposable {
@@ -91,6 +93,7 @@ export class World implements AsyncDisposable {
       host,
       config: parseConfig(text, { hostName: options.name }),
       number: this.#devices.length,
+      clockError: options.clockError ?? 0,
     })
     this.#devices.push(device)
     return device
@@ -138,6 +141,8 @@ export class SimulatedDevice {
   readonly events: DeviceEvent[] = []
   readonly #config: Config
   readonly #number: number
+  /** By how many ms the wall clock is ahead. */
+  clockError: number
   #running: PunchGuard | undefined
   #tun: MemoryTun | undefined
   #process = { alive: false }
@@ -149,12 +154,14 @@ export class SimulatedDevice {
     readonly host: SimulatedHost
     readonly config: Config
     readonly number: number
+    readonly clockError: number
   }) {
     this.world = options.world
     this.site = options.site
     this.host = options.host
     this.#config = options.config
     this.#number = options.number
+    this.clockError = options.clockError
   }
 
   get running(): PunchGuard {
@@ -187,7 +194,11 @@ export class SimulatedDevice {
         openAccount: keptAccount,
         surroundings: {
           host,
-          clock: world.clock,
+          clock: {
+            now: () => world.clock.now(),
+            wallTime: () => world.clock.wallTime() + this.clockError,
+            after: (delay, wake) => world.clock.after(delay, wake),
+          },
           random,
           logger: silentLogger,
           openInterface: async () => {

@@ -27,7 +27,7 @@ type ConsentState =
 export type ConsentAction =
   | { readonly kind: 'none' }
   | { readonly kind: 'probe' }
-  /** Said once. `silence`: ms since the last answer. */
+  /** Said once. `silence`: ms since the last sign of life; since the last answer, for a peer that is only heard. */
   | { readonly kind: 'expired'; readonly silence: number }
 
 export class Consent {
@@ -94,8 +94,12 @@ export class Consent {
           return { kind: 'probe' }
         }
         if (now >= this.#expiresAt(this.#state.since)) {
+          const isHeard = this.#heardAt > this.#state.since
           this.#state = { kind: 'expired' }
-          return { kind: 'expired', silence: now - this.#answeredAt }
+          return {
+            kind: 'expired',
+            silence: now - (isHeard ? this.#answeredAt : Math.max(this.#answeredAt, this.#heardAt)),
+          }
         }
         if (now < this.#state.sentAt + quickInterval) return { kind: 'none' }
         this.#state = { ...this.#state, sentAt: now }

@@ -40,7 +40,7 @@ function refused(text: string): PunchGuardError {
 }
 
 test('what is written as a card is read back', () => {
-  fc.assert(
+  void fc.assert(
     fc.property(cards, (card) => {
       assert.deepEqual(parseCard(formatCard(card)), card)
       assert.deepEqual(decodeCard(encodeCard(card)), card)
@@ -120,7 +120,7 @@ test('no text makes the parser throw anything but its own error', () => {
     damaged,
     fc.base64String().map((body) => `pg1${body}`),
   )
-  fc.assert(
+  void fc.assert(
     fc.property(input, (candidate) => {
       try {
         parseCard(candidate)

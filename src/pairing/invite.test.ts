@@ -154,7 +154,7 @@ test('a damaged book is refused, whatever the damage, and never shows a secret',
   for (const value of [undefined, null, 7, 'x', {}, { version: 2, invites: [] }, { version: 1, invites: 'x' }]) {
     refused(() => parseInvites(value), 'STATE_DAMAGED')
   }
-  fc.assert(
+  void fc.assert(
     fc.property(fc.nat(stored.length - 1), fc.constantFrom('', 'x', '"', '0', '}'), (at, replacement) => {
       let value: unknown
       try {

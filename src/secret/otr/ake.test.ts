@@ -205,6 +205,25 @@ test('every changed byte of a Reveal Signature or Signature is ignored', () => {
   }
 })
 
+test('a public key without its private key is worth nothing, in either role', () => {
+  const impostor = { ...bob, sign: stranger.sign }
+  const ours = contextOf(alice, 1, bob)
+  const begun = beginAke(contextOf(impostor, 2))
+  const answered = moved(stepAke(none, decoded(begun.send), ours))
+  const revealed = moved(stepAke(begun.state, answered.message, contextOf(impostor, 2)))
+  const asBob = stepAke(answered.state, revealed.message, ours)
+  assert.deepEqual(asBob, { kind: 'ignored', reason: 'bad signature' })
+
+  const own = beginAke(ours)
+  const theirs = contextOf(impostor, 3)
+  const key = moved(stepAke(none, decoded(own.send), theirs))
+  const reveal = moved(stepAke(own.state, key.message, ours))
+  const signed = stepAke(key.state, reveal.message, theirs)
+  assert.ok(signed.kind === 'agreed')
+  const asAlice = stepAke(reveal.state, decoded(signed.send), ours)
+  assert.deepEqual(asAlice, { kind: 'ignored', reason: 'bad signature' })
+})
+
 test('a Signature of one exchange is worth nothing in another', () => {
   const [first, second] = [exchange(), exchange({ aliceSeed: 30 })]
   const step = stepAke(second.awaitingSignature, first.signature, second.theirs)

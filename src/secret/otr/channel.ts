@@ -116,7 +116,7 @@ export class OtrChannel implements SecretChannel {
   /** A signal channel may answer inside our own `send`: what comes meanwhile waits, so that events keep their order. */
   #onSignal(event: SignalEvent): void {
     this.#waiting.push(event)
-    if (!this.#busy) this.#run(() => [])
+    this.#run(() => [])
   }
 
   #run(act: () => OtrEffects): boolean {

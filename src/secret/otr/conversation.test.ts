@@ -276,9 +276,11 @@ test('texts of other instances, with reserved tags or from ourselves are dropped
   }
   for (const [reason, count] of Object.entries(counts)) assert.equal(ends.alice.dropped[reason], count, reason)
   ends.say('bob', 'x')
-  const [text] = ends.bob.sent.splice(0)
-  const message = decodeMessage(fromBase64((text ?? '').slice(5, -1)) ?? new Uint8Array())
-  assert.equal(message?.receiverTag, alice.instanceTag)
+  const bytes = fromBase64((ends.bob.sent.pop() ?? '').slice(5, -1)) ?? assert.fail()
+  assert.equal(decodeMessage(bytes)?.receiverTag, alice.instanceTag)
+  new DataView(bytes.buffer).setUint32(3, 0x5000)
+  assert.deepEqual(ends.alice.conversation.receive(formatEncoded(bytes), 0), [])
+  assert.equal(ends.alice.dropped['other instance'], (counts['other instance'] ?? 0) + 1)
   assertTalking(ends)
 })
 
@@ -346,6 +348,19 @@ test('long messages travel in pieces, and one that is too long is refused at onc
   assert.throws(() => ends.alice.conversation.send('x'.repeat(longest + 1), 0), RangeError)
   assert.throws(() => ends.alice.conversation.send('a\0b', 0), RangeError)
   assertTalking(ends)
+})
+
+test('any other text between two fragments makes the first one forgotten', () => {
+  for (const between of ['hello', '?OTR:AA==.', formatError('x')]) {
+    const ends = securedEnds({ maximumTextBytes: 400 })
+    ends.say('alice', 'x'.repeat(200))
+    const [first = '', second = '', ...more] = ends.alice.sent.splice(0)
+    assert.equal(more.length, 0)
+    for (const text of [first, between, second]) ends.bob.apply(ends.bob.conversation.receive(text, 0))
+    assert.deepEqual(ends.bob.messages, [])
+    for (const text of [first, second]) ends.bob.apply(ends.bob.conversation.receive(text, 0))
+    assert.deepEqual(ends.bob.messages, ['x'.repeat(200)])
+  }
 })
 
 test('the SMP tells both ends whether they know the same secret', () => {

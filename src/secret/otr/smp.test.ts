@@ -74,6 +74,29 @@ test('values of another run are refused', () => {
   }
 })
 
+test('commitments equal to our own are refused: their ratio would make any secrets equal', () => {
+  const drawn: Uint8Array[] = []
+  const recording = { bytes: (length: number) => drawn[drawn.push(random.bytes(length)) - 1] ?? assert.fail() }
+  const a1 = startSmp(noSmp, { x: 42n, question: undefined, random })
+  const b1 = receiveSmp(noSmp, only(a1), random)
+  const b2 = answerSmp(b1.state, 42n, recording)
+  // A takes the exponent that B has drawn third for P and Q.
+  const copying = (): { bytes: (length: number) => Uint8Array } => {
+    const scripted = [drawn[2]]
+    return { bytes: (length) => scripted.shift() ?? random.bytes(length) }
+  }
+  assertRefused(receiveSmp(a1.state, only(b2), copying()), a1.state)
+
+  // To B: A makes the same commitments in a run with a B of the same exponents but other commitments.
+  const again = [drawn[0], drawn[1]]
+  const otherB = { bytes: (length: number) => again.shift() ?? random.bytes(length) }
+  const copied = receiveSmp(a1.state, only(answerSmp(b1.state, 42n, otherB)), copying())
+  const smp2 = decodeSmpValues(only(b2).value, smpCounts.smp2) ?? assert.fail()
+  const smp3 = decodeSmpValues(only(copied).value, smpCounts.smp3) ?? assert.fail()
+  assert.deepEqual([smp3[0], smp3[1]], [smp2[6], smp2[7]])
+  assertRefused(receiveSmp(b2.state, only(copied), random), b2.state)
+})
+
 test('an unexpected message aborts the run, and an abort from the other end ends it in silence', () => {
   const states = [noSmp, good.b1.state, good.a1.state, good.b2.state, good.a2.state]
   const messages = [good.a1, good.b2, good.a2, good.b3].map(only)

@@ -1,0 +1,61 @@
+/** What both workers of a data plane are given: memory, cipher, system calls, time, and a way to speak to the main thread. */
+
+import type { SystemCalls } from '../../net/ffi.ts'
+import type { AeadBackend } from './aead/aead.ts'
+import type { PacketMemory } from './packet-memory.ts'
+import { countDrop, type DropReason } from './shared-activity.ts'
+import { control, type WorkerEvent } from './worker-messages.ts'
+
+export type WorkerCalls = Pick<
+  SystemCalls,
+  'read' | 'writev' | 'sendmmsg' | 'recvmmsg' | 'setsockopt' | 'poll' | 'ioctl' | 'errno'
+>
+
+export interface WorkerContext {
+  readonly system: WorkerCalls
+  readonly memory: PacketMemory
+  readonly backend: AeadBackend
+  readonly tun: number
+  /** Bytes of the longest inner packet. */
+  readonly mtu: number
+  /** Monotonic ms of control's clock. */
+  readonly now: () => number
+  readonly post: (event: WorkerEvent) => void
+  readonly control: Int32Array
+  readonly drops: Float64Array
+}
+
+/** How a turn of a worker's loop ended: more to do, nothing to do, or the interface is down or gone. */
+export type Turn = 'busy' | 'idle' | 'down' | 'gone'
+
+/** Rows have changed: the main thread is told once until it has looked. */
+export function reportActivity({ control: shared, post }: WorkerContext, urgent: boolean): void {
+  const level = urgent ? 2 : 1
+  if (Atomics.load(shared, control.reported) >= level) return
+  Atomics.store(shared, control.reported, level)
+  post({ kind: 'activity', urgent })
+}
+
+export function dropUnowned({ drops }: WorkerContext, reason: DropReason, count = 1): void {
+  countDrop(drops, reason, count)
+}
+
+/** struct mmsghdr of 64-bit Linux: | 0 | name |  | 8 | its length |  | 16 | iovecs |  | 24 | how many |  | 32 | control |  | 40 | its length |  | 56 | bytes received | */
+export const messageHeader = {
+  size: 64,
+  name: 0,
+  nameLength: 8,
+  vectors: 16,
+  vectorCount: 24,
+  control: 32,
+  controlLength: 40,
+  received: 56,
+} as const
+
+export const socketAddressSize = 16
+
+/** A 64-bit pointer at an offset, for which a view has no method that takes a number. */
+export function setPointer(view: DataView, at: number, address: number): void {
+  view.setUint32(at, address % 2 ** 32, true)
+  view.setUint32(at + 4, Math.floor(address / 2 ** 32), true)
+}

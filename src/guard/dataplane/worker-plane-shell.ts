@@ -1,0 +1,452 @@
+/**
+ * The data plane of two workers (Linux): one reads the TUN and writes the socket, one the other way round, and the main
+ * thread only steers. It borrows both descriptors when the workers are ready; what comes in before then, and what is no
+ * transport message, goes the usual way. When a worker cannot start or dies, both descriptors come back and the plain
+ * data plane goes on: the peers are told to it again, their sessions are not, and are made anew.
+ */
+
+import { Worker } from 'node:worker_threads'
+import { type Endpoint, sameEndpoint } from '../../api/endpoint.ts'
+import { errorMessage } from '../../api/errors.ts'
+import { c, type NativeMemory, type SystemCalls } from '../../net/ffi.ts'
+import { assertNever } from '../../util/assert-never.ts'
+import type { Clock } from '../../util/clock.ts'
+import { type Logger, silentLogger } from '../../util/logger.ts'
+import { runInBackground } from '../../util/run-in-background.ts'
+import type { Prefix } from '../wireguard/allowed-ips.ts'
+import { REPORT_INTERVAL } from '../wireguard/constants.ts'
+import type { CryptoBackend } from './aead/aead.ts'
+import type { DataPlane, DataPlaneCommand, DataPlaneEvent, PeerId } from './data-plane.ts'
+import { DatagramRing } from './datagram-ring.ts'
+import { type GuardUnderlay, type PacketDevice, PlainDataPlane } from './plain.ts'
+import { createDropRow, createPeerRow, readActivity, readDrops, versionOf } from './shared-activity.ts'
+import {
+  control,
+  type Ipv4Endpoint,
+  type WorkerCommand,
+  type WorkerEvent,
+  type WorkerSetup,
+} from './worker-messages.ts'
+
+/** The TUN, as net/tun/offload.ts offers it. */
+export interface LendableTun extends PacketDevice {
+  readonly name: string
+  lend(): { readonly fd: number; readonly offloads: { readonly tcp: boolean; readonly udp: boolean } }
+  giveBack(): void
+}
+
+/** The socket, as net/lendable-socket.ts offers it; the same that `underlay` routes. */
+export interface LendableDatagrams {
+  lend(): Promise<number>
+  deliver(bytes: Uint8Array, from: Endpoint): void
+  giveBack(): void
+}
+
+export interface WorkerDataPlaneOptions {
+  readonly system: SystemCalls
+  readonly clock: Clock
+  readonly underlay: GuardUnderlay
+  readonly socket: LendableDatagrams
+  readonly tun: LendableTun
+  readonly logger?: Logger
+  /** Tried in this order; all of them unless told. */
+  readonly backends?: readonly CryptoBackend[]
+}
+
+/** What `status` says. */
+export interface DataPlaneStatus {
+  readonly kind: 'starting' | 'workers' | 'plain'
+  readonly cryptoBackend: CryptoBackend | 'node-crypto' | undefined
+  readonly offloads: readonly string[]
+}
+
+interface PlanePeer {
+  readonly id: PeerId
+  readonly allowedIps: readonly Prefix[]
+  readonly row: Float64Array
+  endpoint: Endpoint | undefined
+  revision: number
+  version: number
+}
+
+interface PlaneWorker {
+  readonly role: WorkerSetup['role']
+  readonly thread: Worker
+  /** Its descriptors; it closes them itself unless it dies. */
+  readonly tun: number
+  socket: number | undefined
+  readonly wake: number
+  readonly control: Int32Array
+  readonly drops: Float64Array
+  isReady: boolean
+}
+
+type State =
+  | { readonly kind: 'starting' | 'workers'; readonly workers: readonly PlaneWorker[] }
+  | { readonly kind: 'plain'; readonly plane: PlainDataPlane }
+  | { readonly kind: 'disposed' }
+
+const allBackends: readonly CryptoBackend[] = ['openssl-raw', 'openssl-evp', 'wasm']
+/** Datagrams of the workers handled in one turn of the event loop. */
+const batch = 64
+/** A worker that runs ends within microseconds; past this something holds it up, ms. */
+const stopPatience = 500
+
+export class WorkerDataPlane implements DataPlane {
+  readonly #options: WorkerDataPlaneOptions
+  readonly #logger: Logger
+  readonly #peers: Map<PeerId, PlanePeer> = new Map()
+  readonly #ring: DatagramRing
+  /** What is written to an eventfd. */
+  readonly #one: NativeMemory
+  readonly #onExit = (): void => this.#stopWorkers()
+  #offloads: string[] = []
+  #backend: CryptoBackend | undefined
+  #state: State
+  #route: Disposable
+  #listener: (event: DataPlaneEvent) => void = () => {}
+  #timer: { readonly isNow: boolean; readonly handle: Disposable } | undefined
+  #isDraining = false
+
+  constructor(options: WorkerDataPlaneOptions) {
+    this.#options = options
+    this.#logger = options.logger ?? silentLogger
+    this.#route = options.underlay.route('wireguard', (bytes, from) => this.#receive(bytes, from))
+    this.#one = options.system.allocate(8)
+    this.#one.view.setBigUint64(0, 1n, true)
+    const ring = DatagramRing.memory()
+    this.#ring = new DatagramRing(ring)
+    process.on('exit', this.#onExit)
+    this.#state = { kind: 'starting', workers: this.#startWorkers(ring) }
+  }
+
+  get status(): DataPlaneStatus {
+    switch (this.#state.kind) {
+      case 'starting':
+        return { kind: 'starting', cryptoBackend: undefined, offloads: [] }
+      case 'workers':
+        return { kind: 'workers', cryptoBackend: this.#backend, offloads: [...this.#offloads] }
+      case 'plain':
+      case 'disposed':
+        return { kind: 'plain', cryptoBackend: 'node-crypto', offloads: [] }
+      default:
+        return assertNever(this.#state)
+    }
+  }
+
+  listen(listener: (event: DataPlaneEvent) => void): void {
+    this.#listener = listener
+    if (this.#state.kind === 'plain') this.#state.plane.listen(listener)
+  }
+
+  apply(command: DataPlaneCommand): void {
+    this.#remember(command)
+    switch (this.#state.kind) {
+      case 'starting':
+      case 'workers':
+        this.#command(this.#state.workers, command)
+        this.#schedule(false)
+        break
+      case 'plain':
+        this.#state.plane.apply(command)
+        break
+      case 'disposed':
+        break
+      default:
+        assertNever(this.#state)
+    }
+  }
+
+  dropped(): Readonly<Record<string, number>> {
+    if (this.#state.kind === 'plain') return this.#state.plane.dropped()
+    if (this.#state.kind === 'disposed') return {}
+    return readDrops(...this.#state.workers.map(({ drops }) => drops))
+  }
+
+  [Symbol.dispose](): void {
+    const state = this.#state
+    if (state.kind === 'disposed') return
+    this.#end()
+    if (state.kind === 'plain') state.plane[Symbol.dispose]()
+    this.#state = { kind: 'disposed' }
+    process.off('exit', this.#onExit)
+  }
+
+  /** For tests: one worker throws. */
+  breakWorker(role: WorkerSetup['role']): void {
+    if (this.#state.kind !== 'workers') return
+    for (const worker of this.#state.workers) if (worker.role === role) this.#post(worker, { kind: 'fail' })
+  }
+
+  #startWorkers(ring: SharedArrayBuffer): readonly PlaneWorker[] {
+    const { system, clock, tun, backends = allBackends } = this.#options
+    const first = tun.lend()
+    const second = tun.lend()
+    const { offloads } = first
+    if (offloads.tcp) this.#offloads.push('tso')
+    if (offloads.udp) this.#offloads.push('uso')
+    const [seconds, nanoseconds] = process.hrtime()
+    const clockOffset = clock.now() - (seconds * 1000 + nanoseconds / 1e6)
+    return (['transmit', 'receive'] as const).map((role): PlaneWorker => {
+      const wake = system.eventfd(0, c.O_CLOEXEC | c.O_NONBLOCK)
+      const drops = createDropRow()
+      const shared = new Int32Array(new SharedArrayBuffer(16))
+      const lent = role === 'transmit' ? first : second
+      const setup: WorkerSetup = {
+        role,
+        tun: lent.fd,
+        interfaceName: tun.name,
+        wake,
+        mtu: tun.mtu,
+        mayMergeUdp: offloads.udp,
+        clockOffset,
+        control: shared,
+        drops,
+        ring,
+        backends,
+      }
+      const thread = new Worker(new URL('./worker-shell.js', import.meta.url), { workerData: setup, name: role })
+      const worker: PlaneWorker = {
+        role,
+        thread,
+        tun: lent.fd,
+        socket: undefined,
+        wake,
+        control: shared,
+        drops,
+        isReady: false,
+      }
+      thread.on('message', (event: WorkerEvent) => this.#hear(worker, event))
+      thread.on('error', (error) => this.#fallBack(`the ${role} worker failed: ${errorMessage(error)}`))
+      thread.on('exit', () => {
+        this.#fallBack(`the ${role} worker ended`)
+        this.#closeAfter(worker)
+      })
+      return worker
+    })
+  }
+
+  #hear(worker: PlaneWorker, event: WorkerEvent): void {
+    if (this.#state.kind !== 'starting' && this.#state.kind !== 'workers') return
+    switch (event.kind) {
+      case 'ready':
+        worker.isReady = true
+        this.#backend = event.backend
+        for (const reason of event.refused) this.#logger.info('cipher not used', { worker: worker.role, reason })
+        if (this.#state.workers.every(({ isReady }) => isReady))
+          runInBackground(this.#lendSocket(this.#state.workers), (error) => this.#fallBack(errorMessage(error)))
+        break
+      case 'started':
+        this.#offloads.push(...event.offloads)
+        if (worker.role === 'receive')
+          this.#logger.info('data plane in workers', {
+            cipher: this.#backend ?? '',
+            offloads: this.#offloads.join(' '),
+          })
+        break
+      case 'fell-back':
+        this.#offloads = this.#offloads.filter((name) => name !== event.what)
+        this.#logger.warn('offload not used any more', { offload: event.what, reason: event.reason })
+        break
+      case 'activity':
+        this.#schedule(event.urgent)
+        break
+      case 'moved':
+        this.#move(event.peer, event.endpoint, event.revision)
+        break
+      case 'datagrams':
+        if (!this.#isDraining) this.#drain()
+        break
+      case 'lost':
+        this.#fallBack(event.reason)
+        break
+      default:
+        assertNever(event)
+    }
+  }
+
+  async #lendSocket(workers: readonly PlaneWorker[]): Promise<void> {
+    const { socket, system } = this.#options
+    const lent = await Promise.all(workers.map(async () => socket.lend()))
+    if (this.#state.kind !== 'starting') {
+      for (const fd of lent) system.close(fd)
+      socket.giveBack()
+      return
+    }
+    this.#state = { kind: 'workers', workers }
+    for (const [at, worker] of workers.entries()) {
+      const fd = lent[at] ?? -1
+      worker.socket = fd
+      this.#post(worker, { kind: 'start', socket: fd })
+    }
+  }
+
+  /** What a worker that died has left open. */
+  #closeAfter(worker: PlaneWorker): void {
+    const { system } = this.#options
+    if (Atomics.load(worker.control, control.stopped) === 0) {
+      system.close(worker.tun)
+      if (worker.socket !== undefined) system.close(worker.socket)
+    }
+    system.close(worker.wake)
+  }
+
+  /** Every worker gets every command, with the half of the keys that is its own. */
+  #command(workers: readonly PlaneWorker[], command: DataPlaneCommand): void {
+    for (const worker of workers) {
+      const translated = this.#translate(worker, command)
+      if (translated !== undefined) this.#post(worker, translated)
+    }
+    if (command.kind === 'install-keypair') {
+      command.keypair.sendKey.wipe()
+      command.keypair.receiveKey.wipe()
+    }
+  }
+
+  #translate({ role }: PlaneWorker, command: DataPlaneCommand): WorkerCommand | undefined {
+    switch (command.kind) {
+      case 'add-peer': {
+        const row = this.#peers.get(command.peer)?.row
+        return row === undefined ? undefined : { ...command, row }
+      }
+      case 'set-endpoint':
+        return { ...command, endpoint: encodeEndpoint(command.endpoint) }
+      case 'install-keypair': {
+        const { sendKey, receiveKey, localIndex, remoteIndex, ...limits } = command.keypair
+        const key = new Uint8Array(new SharedArrayBuffer(32))
+        key.set((role === 'transmit' ? sendKey : receiveKey).reveal())
+        return { kind: command.kind, peer: command.peer, localIndex, remoteIndex, key, ...limits }
+      }
+      case 'remove-peer':
+      case 'use-keypair':
+      case 'remove-keypair':
+      case 'send-keepalive':
+      case 'drop-queue':
+        return command
+      default:
+        return assertNever(command)
+    }
+  }
+
+  #post(worker: PlaneWorker, command: WorkerCommand): void {
+    worker.thread.postMessage(command)
+    Atomics.add(worker.control, control.posted, 1)
+    this.#wake(worker)
+  }
+
+  #wake({ wake }: PlaneWorker): void {
+    this.#options.system.write(wake, this.#one.address, 8)
+  }
+
+  /** What a plain data plane would have to be told again. */
+  #remember(command: DataPlaneCommand): void {
+    if (command.kind === 'add-peer') {
+      const { peer: id, allowedIps } = command
+      this.#peers.set(id, { id, allowedIps, row: createPeerRow(), endpoint: undefined, revision: 0, version: 0 })
+    } else if (command.kind === 'remove-peer') this.#peers.delete(command.peer)
+    else if (command.kind === 'set-endpoint') {
+      const peer = this.#peers.get(command.peer)
+      if (peer === undefined) return
+      peer.endpoint = command.endpoint
+      peer.revision = command.revision
+    }
+  }
+
+  /** Unless control has said otherwise since. */
+  #move(id: PeerId, to: Ipv4Endpoint, revision: number): void {
+    const peer = this.#peers.get(id)
+    if (peer === undefined || peer.revision !== revision || peer.endpoint === undefined) return
+    const endpoint = decodeEndpoint(to)
+    if (sameEndpoint(peer.endpoint, endpoint)) return
+    peer.endpoint = endpoint
+    peer.version = -1
+    if (this.#state.kind !== 'starting' && this.#state.kind !== 'workers') return
+    for (const worker of this.#state.workers)
+      if (worker.role === 'transmit') this.#post(worker, { kind: 'set-endpoint', peer: id, endpoint: to, revision })
+    this.#report()
+  }
+
+  /** WireGuard's messages, of the socket before it was lent and of the receive worker after. */
+  #receive(bytes: Uint8Array, from: Endpoint): void {
+    if (bytes[0] !== 4) this.#listener({ kind: 'handshake-message', bytes, from })
+  }
+
+  #drain(): void {
+    this.#isDraining = true
+    for (let count = 0; count < batch; count++) {
+      const next = this.#ring.shift()
+      if (next === undefined || this.#state.kind === 'disposed') {
+        this.#isDraining = false
+        return
+      }
+      this.#options.socket.deliver(next.bytes, decodeEndpoint(next.from))
+    }
+    setImmediate(() => this.#drain())
+  }
+
+  #schedule(isNow: boolean): void {
+    if (this.#timer !== undefined && (this.#timer.isNow || !isNow)) return
+    this.#timer?.handle[Symbol.dispose]()
+    const handle = this.#options.clock.after(isNow ? 0 : REPORT_INTERVAL, () => this.#report())
+    this.#timer = { isNow, handle }
+  }
+
+  #report(): void {
+    this.#timer?.handle[Symbol.dispose]()
+    this.#timer = undefined
+    if (this.#state.kind !== 'starting' && this.#state.kind !== 'workers') return
+    // Before the rows are read: what changes from now on is told again.
+    for (const { control: shared } of this.#state.workers) Atomics.store(shared, control.reported, 0)
+    for (const peer of [...this.#peers.values()]) {
+      const version = versionOf(peer.row)
+      if (version === peer.version) continue
+      peer.version = version
+      const known = { endpoint: peer.endpoint, endpointRevision: peer.revision }
+      this.#listener({ kind: 'report', peer: peer.id, activity: readActivity(peer.row, known) })
+    }
+  }
+
+  #fallBack(reason: string): void {
+    if (this.#state.kind !== 'starting' && this.#state.kind !== 'workers') return
+    this.#logger.warn('data plane in the main thread from now on', { reason })
+    this.#end()
+    const plane = new PlainDataPlane(this.#options)
+    this.#state = { kind: 'plain', plane }
+    plane.listen(this.#listener)
+    for (const { id: peer, allowedIps, endpoint, revision } of this.#peers.values()) {
+      plane.apply({ kind: 'add-peer', peer, allowedIps })
+      plane.apply({ kind: 'set-endpoint', peer, endpoint, revision })
+    }
+  }
+
+  /** Both descriptors are our own again when this returns. */
+  #end(): void {
+    this.#stopWorkers()
+    if (this.#state.kind === 'workers')
+      for (const { control: shared } of this.#state.workers) Atomics.wait(shared, control.stopped, 0, stopPatience)
+    this.#timer?.handle[Symbol.dispose]()
+    this.#timer = undefined
+    this.#route[Symbol.dispose]()
+    this.#options.tun.giveBack()
+    this.#options.socket.giveBack()
+  }
+
+  #stopWorkers(): void {
+    if (this.#state.kind !== 'starting' && this.#state.kind !== 'workers') return
+    for (const worker of this.#state.workers) {
+      Atomics.store(worker.control, control.stop, 1)
+      this.#wake(worker)
+    }
+  }
+}
+
+function encodeEndpoint(endpoint: Endpoint | undefined): Ipv4Endpoint | undefined {
+  const parts = endpoint?.address.split('.').map(Number) ?? []
+  const [a = -1, b = -1, d = -1, e = -1] = parts
+  if (endpoint === undefined || parts.length !== 4 || !parts.every((part) => part >= 0 && part <= 255)) return undefined
+  return { address: ((a << 24) | (b << 16) | (d << 8) | e) >>> 0, port: endpoint.port }
+}
+
+function decodeEndpoint({ address, port }: Ipv4Endpoint): Endpoint {
+  return { address: [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.'), port }
+}

@@ -107,3 +107,5 @@ for await (const line of createInterface({ input: process.stdin })) {
 await guard[Symbol.asyncDispose]()
 await underlay[Symbol.asyncDispose]()
 say({ stopped: true })
+// A pipe that nobody writes to would keep us.
+process.stdin.destroy()

@@ -4,6 +4,7 @@
  */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { createInterface, type Interface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { GuardEndOptions } from './guard-end.ts'
@@ -59,6 +60,14 @@ export class TwoNamespaces {
     const end = new GuardEnd(child)
     await end.answer()
     return end
+  }
+
+  /** Ends every program. */
+  async endPrograms(): Promise<void> {
+    const left = [...this.#children]
+    const ends = left.map((child) => once(child, 'exit'))
+    for (const child of left) child.kill('SIGKILL')
+    await Promise.all(ends)
   }
 
   close(): void {

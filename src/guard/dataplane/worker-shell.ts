@@ -47,8 +47,9 @@ class WorkerLoop {
   }
 
   run(): void {
-    while (!this.#isStopped) {
+    for (;;) {
       this.#takeCommands()
+      if (this.#isStopped) return
       this.#lookAtMtu()
       const turn = this.#half?.turn() ?? 'idle'
       if (turn === 'gone') this.#report({ kind: 'lost', reason: 'the interface is gone' })

@@ -1,0 +1,186 @@
+/** The worker data plane on real interfaces, in two namespaces of its own (prefix pg-d). Needs root. */
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { after, afterEach, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { GuardEndOptions } from '../../bench/guard-end.ts'
+import { type GuardEnd, outside, type Side, TwoNamespaces } from '../../bench/two-namespaces.ts'
+import { startWireguardGo } from '../../bench/wireguard-go.ts'
+import { importKeyPair } from '../../src/guard/wireguard/crypto.ts'
+import { toHex } from '../../src/util/bytes.ts'
+
+const wireguardGo = '/usr/bin/wireguard-go'
+const privateKeys = { a: '11'.repeat(32), b: '22'.repeat(32) } as const
+const publicKeys = { a: publicKeyOf(privateKeys.a), b: publicKeyOf(privateKeys.b) } as const
+const inside = { a: '10.99.0.1', b: '10.99.0.2' } as const
+const insideIpv6 = { a: 'fd99::1', b: 'fd99::2' } as const
+let spaces: TwoNamespaces
+let names = 0
+
+before(() => {
+  spaces = new TwoNamespaces(`pg-d${process.pid}`)
+})
+
+afterEach(() => spaces.endPrograms())
+
+after(() => spaces.close())
+
+function publicKeyOf(privateKey: string): string {
+  return toHex(importKeyPair(Uint8Array.from(Buffer.from(privateKey, 'hex'))).publicKey)
+}
+
+/** a knows where b is; b learns it. */
+function endOptions(side: Side, name: string, more: Partial<GuardEndOptions> = {}): GuardEndOptions {
+  const other = side === 'a' ? 'b' : 'a'
+  const peer = { publicKey: publicKeys[other], allowedIps: [`${inside[other]}/32`, `${insideIpv6[other]}/128`] }
+  return {
+    name,
+    port: 51_820,
+    privateKey: privateKeys[side],
+    addresses: [`${inside[side]}/24`, `${insideIpv6[side]}/64`],
+    mtu: 1420,
+    plane: 'workers',
+    peers: [side === 'a' ? { ...peer, endpoint: { address: outside.b, port: 51_820 } } : peer],
+    ...more,
+  }
+}
+
+async function twoEnds(
+  more: Partial<GuardEndOptions> = {},
+): Promise<{ readonly a: GuardEnd; readonly b: GuardEnd; readonly name: string }> {
+  const name = `pgd${names++}`
+  const b = await spaces.startEnd('b', endOptions('b', name, more))
+  const a = await spaces.startEnd('a', endOptions('a', name, more))
+  return { a, b, name }
+}
+
+async function stop(...ends: readonly GuardEnd[]): Promise<void> {
+  for (const end of ends) {
+    const exited = once(end.child, 'exit')
+    assert.deepEqual(await end.ask('stop'), { stopped: true })
+    await exited
+  }
+}
+
+/** Both ways at once over TCP, with hashes; IPv6 too when told. */
+async function transfer(bytes: number, family: 4 | 6 = 4): Promise<void> {
+  const program = fileURLToPath(new URL('../../bench/transfer.js', import.meta.url))
+  const address = family === 4 ? inside.b : insideIpv6.b
+  const server = spaces.start('b', process.execPath, [program, 'serve', address, '7000', String(bytes)])
+  const output: string[] = []
+  server.stdout?.on('data', (part) => output.push(String(part)))
+  const ended = once(server, 'exit')
+  while (output.length === 0) await once(server.stdout ?? server, 'data')
+  const client = spaces.start('a', process.execPath, [program, 'connect', address, '7000', String(bytes)])
+  const answers: string[] = []
+  client.stdout?.on('data', (part) => answers.push(String(part)))
+  await once(client, 'exit')
+  await ended
+  assert.deepEqual(JSON.parse(answers.join('')), { ok: true, received: bytes })
+  assert.deepEqual(JSON.parse(output.join('').split('\n')[1] ?? ''), { ok: true, received: bytes })
+}
+
+/** Waits for the tunnel, not for a time: every second or less a new try. */
+function ping(from: Side, to: string, options: readonly string[] = []): string {
+  return spaces.run(from, 'ping', ['-c', '1', '-w', '8', '-i', '0.2', ...options, to])
+}
+
+const seconds = (value: number): { readonly timeout: number } => ({ timeout: value * 1000 })
+
+test('two guards in workers carry IPv4 and IPv6 with every offload, and lose nothing', seconds(15), async () => {
+  const { a, b } = await twoEnds()
+  ping('a', inside.b)
+  const { kind, offloads } = await a.ask('status')
+  assert.equal(kind, 'workers')
+  assert.ok(Array.isArray(offloads) && offloads.includes('udp-segment') && offloads.includes('udp-gro'))
+  await transfer(8_000_000)
+  await transfer(8_000_000, 6)
+  for (const size of [1, 500, 1392, 1393, 3000]) ping('b', inside.a, ['-s', String(size)])
+  for (const end of [a, b]) {
+    const { guard, peers } = await end.ask('stats')
+    const reasons = JSON.stringify([guard, peers])
+    assert.ok(!/unauthenticated|malformed|replayed|source-not-allowed|refused/.test(reasons), reasons)
+  }
+  await stop(a, b)
+})
+
+for (const backend of ['openssl-evp', 'wasm'] as const)
+  test(`${backend} alone carries the same`, seconds(15), async () => {
+    const { a, b } = await twoEnds({ backends: [backend] })
+    ping('a', inside.b)
+    assert.equal((await a.ask('status'))['cryptoBackend'], backend)
+    await transfer(3_000_000)
+    await stop(a, b)
+  })
+
+test('when a worker dies the plain data plane goes on, and says so', seconds(15), async () => {
+  const { a, b } = await twoEnds()
+  ping('a', inside.b)
+  await a.ask('fail-receive')
+  await transfer(200_000)
+  assert.equal((await a.ask('status'))['kind'], 'plain')
+  await b.ask('fail-transmit')
+  await transfer(200_000)
+  assert.equal((await b.ask('status'))['kind'], 'plain')
+  await stop(a, b)
+})
+
+test('the tunnel goes on after its interface went down and up, and follows its MTU', seconds(15), async () => {
+  const { a, b, name } = await twoEnds()
+  ping('a', inside.b)
+  spaces.ip('a', ['link', 'set', 'dev', name, 'down'])
+  spaces.ip('a', ['link', 'set', 'dev', name, 'up'])
+  ping('a', inside.b)
+  for (const side of ['a', 'b'] as const) spaces.ip(side, ['link', 'set', 'dev', name, 'mtu', '1281'])
+  await transfer(2_000_000)
+  await stop(a, b)
+})
+
+test('an interface that is removed ends neither the process nor the socket', seconds(15), async () => {
+  const { a, b, name } = await twoEnds()
+  ping('a', inside.b)
+  spaces.ip('a', ['link', 'delete', 'dev', name])
+  while ((await a.ask('status'))['kind'] !== 'plain') await a.ask('stats')
+  await stop(a, b)
+})
+
+test('a process that exits while its workers wait is gone at once', seconds(10), async () => {
+  const { a, b } = await twoEnds()
+  ping('a', inside.b)
+  for (const end of [a, b]) {
+    const exited = once(end.child, 'exit')
+    end.child.stdin?.write('exit\n')
+    const [status] = await exited
+    assert.equal(status, 0)
+  }
+})
+
+for (const mtu of [1420, 1383, 1281])
+  test(`wireguard-go and we agree at an MTU of ${mtu}, either calling`, seconds(15), async (context) => {
+    if (!existsSync(wireguardGo)) {
+      context.skip('wireguard-go is not installed')
+      return
+    }
+    const peerOf = (side: Side): { readonly publicKey: string; readonly allowedIps: readonly string[] } => ({
+      publicKey: publicKeys[side],
+      allowedIps: [`${inside[side]}/32`, `${insideIpv6[side]}/128`],
+    })
+    const name = `pgw${process.pid % 10_000}${names++}`
+    const a = await spaces.startEnd('a', endOptions('a', name, { mtu, peers: [peerOf('b')] }))
+    const pid = await startWireguardGo(spaces, 'b', {
+      ...endOptions('b', name, { mtu }),
+      program: wireguardGo,
+      peers: [{ ...peerOf('a'), endpoint: { address: outside.a, port: 51_820 } }],
+    })
+    ping('b', inside.a)
+    await transfer(3_000_000)
+    await transfer(1_000_000, 6)
+    await stop(a)
+    const again = await spaces.startEnd('a', endOptions('a', name, { mtu }))
+    ping('a', inside.b)
+    await transfer(1_000_000)
+    await stop(again)
+    process.kill(pid)
+  })

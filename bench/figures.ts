@@ -9,10 +9,12 @@ export interface Figure {
   readonly runs: number
   /** The highest value that passes; absent: only printed. */
   readonly bar?: number
+  /** The bar is the lowest value that passes. */
+  readonly more?: true
 }
 
-export function passes({ value, bar, runs }: Figure): boolean {
-  return runs > 0 && (bar === undefined || value <= bar)
+export function passes({ value, bar, more, runs }: Figure): boolean {
+  return runs > 0 && (bar === undefined || (more ? value >= bar : value <= bar))
 }
 
 /** Prints to standard output, with `json` the table to standard error. Returns whether every bar is met. */
@@ -41,7 +43,7 @@ function tableOf(figures: readonly Figure[]): readonly string[] {
       shown === null ? '-' : String(shown),
       unit,
       String(runs),
-      bar === undefined ? '' : `<= ${bar}`,
+      bar === undefined ? '' : `${figure.more ? '>=' : '<='} ${bar}`,
       verdict,
     ]
   })

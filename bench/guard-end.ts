@@ -53,6 +53,7 @@ function fixedPath(remote: Endpoint): Path {
     lost: new Promise(() => {}),
     subscribe: () => ({ [Symbol.dispose]: () => {} }),
     check: () => {},
+    acceptResume: () => {},
     [Symbol.asyncDispose]: async () => {},
   }
 }

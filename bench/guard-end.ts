@@ -53,7 +53,7 @@ function fixedPath(remote: Endpoint): Path {
     lost: new Promise(() => {}),
     subscribe: () => ({ [Symbol.dispose]: () => {} }),
     check: () => {},
-    acceptResume: () => {},
+    acceptResume: () => ({ [Symbol.dispose]: () => {} }),
     [Symbol.asyncDispose]: async () => {},
   }
 }

@@ -43,6 +43,15 @@ export class TwoNamespaces {
     return execFileSync('ip', all, { encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'pipe'] })
   }
 
+  /** The same, `undefined` when it fails. */
+  tryRun(side: Side, program: string, args: readonly string[]): string | undefined {
+    try {
+      return this.run(side, program, args)
+    } catch {
+      return undefined
+    }
+  }
+
   /** Started inside, and ended with us. */
   start(side: Side, program: string, args: readonly string[]): ChildProcess {
     const child = spawn('ip', ['netns', 'exec', this.#prefix + side, program, ...args], {
@@ -56,7 +65,7 @@ export class TwoNamespaces {
   /** A guard of ours, ready. */
   async startEnd(side: Side, options: GuardEndOptions): Promise<GuardEnd> {
     const program = fileURLToPath(new URL('./guard-end.js', import.meta.url))
-    const child = this.start(side, process.execPath, ['--enable-source-maps', program, JSON.stringify(options)])
+    const child = this.start(side, process.execPath, [program, JSON.stringify(options)])
     const end = new GuardEnd(child)
     await end.answer()
     return end

@@ -89,6 +89,8 @@ type State =
 const allBackends: readonly CryptoBackend[] = ['openssl-raw', 'openssl-evp', 'wasm']
 /** Datagrams of the workers handled in one turn of the event loop. */
 const batch = 64
+/** A worker's garbage is short-lived; without a limit its heap grows far beyond what it needs. */
+const youngGenerationMib = 2
 /** A worker that runs ends within microseconds; past this something holds it up, ms. */
 const stopPatience = 500
 
@@ -205,7 +207,11 @@ export class WorkerDataPlane implements DataPlane {
         ring,
         backends,
       }
-      const thread = new Worker(new URL('./worker-shell.js', import.meta.url), { workerData: setup, name: role })
+      const thread = new Worker(new URL('./worker-shell.js', import.meta.url), {
+        workerData: setup,
+        name: role,
+        resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMib },
+      })
       const worker: PlaneWorker = {
         role,
         thread,

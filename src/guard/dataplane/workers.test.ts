@@ -1,0 +1,269 @@
+/** Both workers' halves without threads or a kernel: what one sends the other receives, and what they do about errors. */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { errno } from '../../net/ffi.ts'
+import { parsePrefix } from '../wireguard/allowed-ips.ts'
+import { DatagramRing } from './datagram-ring.ts'
+import { Receiver } from './receive.ts'
+import { createPeerRow, readActivity, readDrops } from './shared-activity.ts'
+import { asRead, FakeSystem } from './testing/fake-system.ts'
+import { encodeInner } from './testing/inner-packets.ts'
+import { Transmitter } from './transmit.ts'
+import type { PeerCommand } from './worker-messages.ts'
+
+const there = { address: 0xc0a80002, port: 51_820 }
+const here = { address: 0xc0a80001, port: 51_821 }
+const peer = 1
+
+function install(localIndex: number, remoteIndex: number): PeerCommand {
+  return {
+    kind: 'install-keypair',
+    peer,
+    localIndex,
+    remoteIndex,
+    key: new Uint8Array(32).fill(7),
+    created: 1000,
+    rekeyAfterMessages: 1000,
+    rejectAfterMessages: 2000,
+  }
+}
+
+/** Test packets go from 10.64.1.2 (fd70::2) to 10.64.1.1 (fd70::1). */
+function prefixes(last: number): Extract<PeerCommand, { kind: 'add-peer' }>['allowedIps'] {
+  return [parsePrefix(`10.64.1.${last}/32`)!, parsePrefix(`fd70::${last}/128`)!]
+}
+
+function transmitter(): { readonly system: FakeSystem; readonly half: Transmitter; readonly row: Float64Array } {
+  const system = new FakeSystem()
+  const row = createPeerRow()
+  const half = new Transmitter(system.context(), 4)
+  half.apply({ kind: 'add-peer', peer, allowedIps: prefixes(1), row })
+  return { system, half, row }
+}
+
+function connect(half: Transmitter): void {
+  half.apply({ kind: 'set-endpoint', peer, endpoint: there, revision: 1 })
+  half.apply(install(10, 20))
+  half.apply({ kind: 'use-keypair', peer, localIndex: 10, confirm: false })
+}
+
+function receiver(): {
+  readonly system: FakeSystem
+  readonly half: Receiver
+  readonly row: Float64Array
+  readonly ring: DatagramRing
+} {
+  const system = new FakeSystem()
+  const row = createPeerRow()
+  const ring = new DatagramRing(DatagramRing.memory())
+  const half = new Receiver(system.context(), { socket: 4, ring, mayMergeUdp: true })
+  half.apply({ kind: 'add-peer', peer, allowedIps: prefixes(2), row })
+  half.apply({ kind: 'set-endpoint', peer, endpoint: here, revision: 5 })
+  half.apply(install(20, 10))
+  return { system, half, row, ring }
+}
+
+function packets(count: number, family: 4 | 6 = 4): Uint8Array[] {
+  return Array.from({ length: count }, (_, at) =>
+    encodeInner({ family, protocol: 'tcp', payload: new Uint8Array(1000).fill(at), sequence: at * 1000 }),
+  )
+}
+
+test('packets that one half sends in one message come out of the other as one packet', () => {
+  for (const family of [4, 6] as const) {
+    const from = transmitter()
+    connect(from.half)
+    from.system.toRead.push(...packets(5, family).map(asRead))
+    assert.equal(from.half.turn(), 'idle')
+    const [message, ...more] = from.system.sent
+    assert.equal(more.length, 0)
+    assert.equal(message?.datagrams.length, 5)
+    assert.deepEqual(message?.to, there)
+
+    const to = receiver()
+    const bytes = new Uint8Array(Buffer.concat([...message!.datagrams]))
+    to.system.toReceive.push({ bytes, segmentSize: message!.segmentSize!, from: here })
+    assert.equal(to.half.turn(), 'idle')
+    assert.equal(to.system.written.length, 1)
+    const [written] = to.system.written
+    assert.equal(written![1], family === 4 ? 1 : 4)
+    assert.equal(written!.length, 10 + packets(1, family)[0]!.length + 4000)
+    const activity = readActivity(to.row, { endpoint: undefined, endpointRevision: 0 })
+    assert.equal(activity.confirmed, 20)
+    assert.equal(activity.receivedBytes, 5 * packets(1, family)[0]!.length)
+
+    to.system.toReceive.push({ bytes, segmentSize: message!.segmentSize!, from: here })
+    to.half.turn()
+    assert.equal(to.system.written.length, 1)
+    assert.deepEqual(readActivity(to.row, { endpoint: undefined, endpointRevision: 0 }).dropped, { replayed: 5 })
+  }
+})
+
+test('packets wait for a session, in order, and ask for one once', () => {
+  const { system, half, row } = transmitter()
+  system.toRead.push(...packets(3).map(asRead))
+  half.turn()
+  assert.deepEqual([system.sent.length, system.events], [0, [{ kind: 'activity', urgent: true }]])
+  assert.equal(readActivity(row, { endpoint: undefined, endpointRevision: 0 }).waitingSince, 1000)
+  connect(half)
+  assert.equal(system.sent[0]?.datagrams.length, 3)
+  const { waitingSince, sentBytes } = readActivity(row, { endpoint: undefined, endpointRevision: 0 })
+  assert.deepEqual([waitingSince, sentBytes], [undefined, 3 * 1040])
+})
+
+test('a card without checksums: the message goes datagram by datagram, and so does everything from then on', () => {
+  const { system, half } = transmitter()
+  connect(half)
+  system.sendErrors.push(errno.EIO)
+  system.toRead.push(...packets(3).map(asRead))
+  half.turn()
+  assert.deepEqual(
+    system.sent.map(({ datagrams, segmentSize }) => [datagrams.length, segmentSize]),
+    [1, 1, 1].map((count) => [count, undefined]),
+  )
+  assert.deepEqual(half.offloads, [])
+  assert.ok(system.events.some((event) => event.kind === 'fell-back' && event.what === 'udp-segment'))
+  system.toRead.push(...packets(2).map(asRead))
+  half.turn()
+  assert.equal(system.sent.length, 5)
+})
+
+for (const code of [errno.EMSGSIZE, errno.EINVAL])
+  test(`a path that refuses a large message (${code}) gets small ones for ten seconds`, () => {
+    const { system, half } = transmitter()
+    connect(half)
+    system.sendErrors.push(code)
+    const sendTwo = (): number => {
+      system.sent.length = 0
+      system.toRead.push(...packets(2).map(asRead))
+      half.turn()
+      return system.sent.length
+    }
+    assert.equal(sendTwo(), 2)
+    system.now += 9_999
+    assert.equal(sendTwo(), 2)
+    system.now += 2
+    assert.equal(sendTwo(), 1)
+    assert.deepEqual(half.offloads, ['udp-segment'])
+  })
+
+test('what the system will not send is dropped and counted, and a signal is no error', () => {
+  const { system, half, row } = transmitter()
+  connect(half)
+  system.sendErrors.push(errno.EINTR, errno.EPERM)
+  system.toRead.push(...packets(1).map(asRead))
+  half.turn()
+  assert.equal(system.sent.length, 0)
+  const { dropped } = readActivity(row, { endpoint: undefined, endpointRevision: 0 })
+  assert.deepEqual(dropped, { 'send-failed': 1 })
+})
+
+test('an interface that is down is told from one that is gone', () => {
+  const { system, half } = transmitter()
+  system.toRead.push(errno.EIO)
+  assert.equal(half.turn(), 'down')
+  system.toRead.push(errno.ENODEV)
+  assert.equal(half.turn(), 'gone')
+})
+
+test('without a peer for it a packet is dropped; after the peer went, too', () => {
+  const { system, half } = transmitter()
+  connect(half)
+  half.apply({ kind: 'remove-peer', peer })
+  system.toRead.push(...packets(1).map(asRead))
+  half.turn()
+  assert.equal(system.sent.length, 0)
+  assert.deepEqual(readDrops(system.drops), { 'no-peer': 1 })
+})
+
+test('a key seals no more than its limit, nor after its time', () => {
+  const { system, half } = transmitter()
+  half.apply({ kind: 'set-endpoint', peer, endpoint: there, revision: 1 })
+  half.apply({ ...install(10, 20), rekeyAfterMessages: 2, rejectAfterMessages: 3 } as PeerCommand)
+  half.apply({ kind: 'use-keypair', peer, localIndex: 10, confirm: true })
+  system.toRead.push(...packets(3).map(asRead))
+  half.turn()
+  assert.equal(system.sent.flatMap(({ datagrams }) => datagrams).length, 3)
+  half.apply(install(11, 21))
+  system.now = 1000 + 180_000
+  half.apply({ kind: 'use-keypair', peer, localIndex: 11, confirm: true })
+  assert.equal(system.sent.flatMap(({ datagrams }) => datagrams).length, 3)
+})
+
+/** What the transmit half makes of these packets, one datagram each. */
+function sealed(...inner: readonly Uint8Array[]): readonly Uint8Array[] {
+  const { system, half } = transmitter()
+  connect(half)
+  system.toRead.push(...inner.map(asRead))
+  half.turn()
+  return system.sent.flatMap(({ datagrams }) => datagrams)
+}
+
+test('a forged, a short, a foreign and a misplaced packet are dropped, each for its reason', () => {
+  const { system, half, row } = receiver()
+  const [good] = sealed(...packets(1))
+  const forged = Uint8Array.from(good!)
+  forged[50]! ^= 1
+  const foreign = Uint8Array.from(good!)
+  foreign[4] = 99
+  const swapped = encodeInner({ family: 4, protocol: 'tcp', payload: new Uint8Array(1000) })
+  swapped[15] = 99
+  const [misplaced] = sealed(swapped)
+  for (const bytes of [forged, good!.subarray(0, 20), foreign, misplaced!])
+    system.toReceive.push({ bytes, segmentSize: 0, from: here })
+  half.turn()
+  assert.equal(system.written.length, 0)
+  assert.deepEqual(readDrops(system.drops), { malformed: 1, 'unknown-index': 1 })
+  const { dropped } = readActivity(row, { endpoint: undefined, endpointRevision: 0 })
+  assert.deepEqual(dropped, { unauthenticated: 1, 'source-not-allowed': 1 })
+})
+
+test('the endpoint follows an authenticated packet, and only that', () => {
+  const { system, half } = receiver()
+  const [good] = sealed(...packets(1))
+  const forged = Uint8Array.from(good!)
+  forged[50]! ^= 1
+  system.toReceive.push({ bytes: forged, segmentSize: 0, from: there })
+  half.turn()
+  assert.ok(!system.events.some(({ kind }) => kind === 'moved'))
+  system.toReceive.push({ bytes: good!, segmentSize: 0, from: there })
+  half.turn()
+  assert.deepEqual(
+    system.events.filter(({ kind }) => kind === 'moved'),
+    [{ kind: 'moved', peer, endpoint: there, revision: 5 }],
+  )
+})
+
+test('everything else goes to the main thread; a flood of handshakes fills neither it nor memory', () => {
+  const { system, half, ring } = receiver()
+  const stun = Uint8Array.of(0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, ...new Uint8Array(12))
+  system.toReceive.push({ bytes: stun, segmentSize: 0, from: there })
+  half.turn()
+  assert.deepEqual(ring.shift(), { bytes: stun, from: there })
+  assert.equal(system.events.filter(({ kind }) => kind === 'datagrams').length, 1)
+  const initiation = new Uint8Array(148)
+  initiation[0] = 1
+  for (let count = 0; count < 1000; count++) system.toReceive.push({ bytes: initiation, segmentSize: 0, from: there })
+  while (system.toReceive.length > 0) half.turn()
+  assert.equal(ring.size, 128)
+  assert.deepEqual(readDrops(system.drops), { 'handshake-flood': 600, 'main-busy': 272 })
+})
+
+test('a system that takes no merged packets gets them one by one', () => {
+  const { system, half } = receiver()
+  const datagrams = sealed(...packets(4))
+  const message = (from: number): { bytes: Uint8Array; segmentSize: number; from: typeof here } => ({
+    bytes: new Uint8Array(Buffer.concat(datagrams.slice(from, from + 2))),
+    segmentSize: datagrams[0]!.length,
+    from: here,
+  })
+  system.writeError = errno.EINVAL
+  system.toReceive.push(message(0))
+  half.turn()
+  assert.deepEqual(readDrops(system.drops), { 'interface-refused': 2 })
+  system.writeError = 0
+  system.toReceive.push(message(2))
+  half.turn()
+  assert.equal(system.written.length, 2)
+})

@@ -175,8 +175,8 @@ async function tryIperf(spaces: TwoNamespaces, tunnel: Tunnel, args: readonly st
 
 /** Median round trip of a hundred pings, microseconds. */
 function pingTime(spaces: TwoNamespaces, tunnel: Tunnel): number {
-  const output = spaces.run('a', 'ping', ['-c', '100', '-i', '0.01', '-q', tunnel.address])
-  return Number(/= [\d.]+\/([\d.]+)\//.exec(output)?.[1]) * 1000
+  const output = spaces.run('a', 'ping', ['-c', '100', '-i', '0.01', tunnel.address])
+  return median([...output.matchAll(/time=([\d.]+) ms/g)].map(([, time]) => Number(time) * 1000))
 }
 
 const measurements = {

@@ -1,6 +1,7 @@
 /**
- * The three keypairs of a peer, whitepaper §6.1 and §6.2: the current one is sent with, the previous one still receives,
- * and a responder's next one becomes current when the peer has used it. The keys themselves are in the data plane.
+ * The keypairs of a peer, whitepaper §6.1 and §6.2: the current one is sent with, the previous one still receives, and a
+ * responder's next one becomes current when the peer has used it. The keys themselves are in the data plane. There may
+ * be two previous ones: see installAsInitiator.
  */
 
 import type { Endpoint } from '../../api/endpoint.ts'
@@ -17,7 +18,7 @@ export interface Keypair {
 }
 
 export interface Keypairs {
-  readonly previous: Keypair | undefined
+  readonly previous: readonly Keypair[]
   readonly current: Keypair | undefined
   readonly next: Keypair | undefined
 }
@@ -28,11 +29,15 @@ export interface KeypairsChange {
   readonly removed: readonly Keypair[]
 }
 
-export const noKeypairs: Keypairs = { previous: undefined, current: undefined, next: undefined }
+export const noKeypairs: Keypairs = { previous: [], current: undefined, next: undefined }
 
-/** The response was authenticated: the responder holds the keys, so they are used at once. */
+/**
+ * The response was authenticated: the responder holds the keys, so they are used at once. Until it hears of that it goes
+ * on with what it had, and if it initiated too, we cannot know which that is: our response may never have arrived. So
+ * both keep receiving; with one of them dropped, a lost packet would leave a tunnel that passes nothing for 15 s.
+ */
 export function installAsInitiator(old: Keypairs, keypair: Keypair): KeypairsChange {
-  return change(old, { previous: old.next ?? old.current, current: keypair, next: undefined })
+  return change(old, { previous: present(old.next, old.current), current: keypair, next: undefined })
 }
 
 /**
@@ -45,7 +50,7 @@ export function installAsResponder(old: Keypairs, keypair: Keypair): KeypairsCha
 
 /** The peer used the next keypair. */
 export function confirmNext(old: Keypairs): KeypairsChange {
-  return change(old, { previous: old.current, current: old.next, next: undefined })
+  return change(old, { previous: present(old.current), current: old.next, next: undefined })
 }
 
 export function isUsable(keypair: Keypair | undefined, now: number): keypair is Keypair {
@@ -53,7 +58,11 @@ export function isUsable(keypair: Keypair | undefined, now: number): keypair is 
 }
 
 export function listKeypairs(keypairs: Keypairs): readonly Keypair[] {
-  return [keypairs.previous, keypairs.current, keypairs.next].filter((keypair) => keypair !== undefined)
+  return present(...keypairs.previous, keypairs.current, keypairs.next)
+}
+
+function present(...keypairs: readonly (Keypair | undefined)[]): readonly Keypair[] {
+  return keypairs.filter((keypair) => keypair !== undefined)
 }
 
 function change(old: Keypairs, keypairs: Keypairs): KeypairsChange {

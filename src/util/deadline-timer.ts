@@ -20,7 +20,9 @@ export class DeadlineTimer implements Disposable {
     this.#timer = undefined
     this.#deadline = deadline
     if (deadline === undefined) return
-    this.#timer = this.#clock.after(Math.max(0, deadline - this.#clock.now()), () => {
+    // Whole milliseconds, upwards: a wake-up a rounding error too early would find nothing due, for ever.
+    const delay = Math.max(0, Math.ceil(deadline - this.#clock.now()))
+    this.#timer = this.#clock.after(delay, () => {
       this.#timer = undefined
       this.#deadline = undefined
       this.#wake()

@@ -136,7 +136,7 @@ export class FriendContact {
   }
 
   #storedInterval(askedAt: number): number {
-    return Math.min(storedInterval.longest, Math.max(storedInterval.shortest, this.search.age(askedAt) / 3))
+    return Math.min(storedInterval.longest, Math.max(storedInterval.shortest, Math.floor(this.search.age(askedAt) / 3)))
   }
 
   #startTelling(now: number): void {

@@ -235,7 +235,6 @@ async function round(
 ): Promise<void> {
   for (const carrier of carriers) {
     const tunnel = await openTunnel(spaces, carrier, newest)
-    if (wants('ping')) results.addPing(carrier, pingTime(spaces, tunnel))
     for (const [what, args] of Object.entries(measurements) as [Measurement, readonly string[]][]) {
       if (!wants(what) || (carrier === 'debian' && what !== 'tcp1') || (carrier === 'raw' && what !== 'tcp1')) continue
       const sample = await iperf(spaces, tunnel, args)
@@ -244,6 +243,8 @@ async function round(
         `${carrier} ${what} ${sample.gbps.toFixed(3)} Gbit/s ${cost(sample).toFixed(2)} CPU-s/GiB ${sample.rssMib.toFixed(0)} MiB`,
       )
     }
+    // Last, so that neither end is measured while it still compiles itself.
+    if (wants('ping')) results.addPing(carrier, pingTime(spaces, tunnel))
     await tunnel.close()
   }
 }

@@ -109,6 +109,8 @@ export class DhtNode {
   readonly #bootstrap: Bootstrap = new Bootstrap()
   readonly #presence: Presence = new Presence()
   readonly #candidates: TokenBucket = new TokenBucket({ rate: 50, burst: 64 })
+  /** Askers nobody knows have a limit of their own, so that a flood of them does not slow a search. */
+  readonly #strangers: TokenBucket = new TokenBucket({ rate: 16, burst: 32 })
   readonly #forwards: TokenBucket = new TokenBucket({ rate: 100, burst: 200 })
   readonly #drops: Drops<DropReason> = new Drops()
   #sent = 0
@@ -281,9 +283,10 @@ export class DhtNode {
     }
     const node = this.#table.find(name)
     if (node === undefined) {
-      if (this.#table.closeList.wants(asker.publicKey, now)) this.#ping(asker, candidateInterval, now)
+      const limit = { interval: candidateInterval, bucket: this.#strangers }
+      if (this.#table.closeList.wants(asker.publicKey, now)) this.#ping(asker, limit, now)
     } else if (!sameEndpoint(node.endpoint, asker.endpoint)) {
-      this.#ping(asker, directInterval, now)
+      this.#ping(asker, { interval: directInterval, bucket: this.#candidates }, now)
     }
   }
 
@@ -413,10 +416,10 @@ export class DhtNode {
     this.#send(contact, { kind: 'nodes-request', id, wanted })
   }
 
-  #ping(contact: NodeContact, interval: number, now: number): void {
+  #ping(contact: NodeContact, limit: { readonly interval: number; readonly bucket: TokenBucket }, now: number): void {
     const claim = `ping ${toHex(contact.publicKey)}@${formatEndpoint(contact.endpoint)}`
-    if (!this.#asked.claim(claim, interval, now)) return
-    if (!this.#candidates.take(now)) {
+    if (!this.#asked.claim(claim, limit.interval, now)) return
+    if (!limit.bucket.take(now)) {
       this.#drops.count('rate limit')
       return
     }

@@ -37,10 +37,6 @@ export class HopPool {
     this.#random = options.random
   }
 
-  get size(): number {
-    return this.#hops.size
-  }
-
   /** Notes whether something that needed this node worked. */
   note(contact: NodeContact, worked: boolean, now: number): void {
     const name = toHex(contact.publicKey)

@@ -28,8 +28,16 @@ import type { InteropScenario } from './scenario.ts'
 const install = 'apt-get update && apt-get install -y libtoxcore2 toxcore-utils'
 const coreProgram = fileURLToPath(new URL('./peers/tox-core.js', import.meta.url))
 const textsEachWay = 1_000
-/** Beyond this a restarted side was not found as it should be: c-toxcore alone needs 7 to 9 s to come online, ms. */
-const restartLimit = 20_000
+/**
+ * Beyond this a restarted side was not found as it should be, ms. c-toxcore alone needs 7 to 9 s to come online. With one
+ * other node in the whole net the side that stayed has lost a hop of all its onion paths with the one that was killed,
+ * and c-toxcore needs 15 to 40 s to replace them.
+ */
+const restartLimit: Readonly<Record<Nodes, number>> = {
+  'one tox-bootstrapd': 45_000,
+  'three tox-bootstrapd': 15_000,
+  'our own node only': 45_000,
+}
 
 type Nodes = 'one tox-bootstrapd' | 'three tox-bootstrapd' | 'our own node only'
 
@@ -206,6 +214,7 @@ async function freePort(): Promise<number> {
 
 interface Meeting {
   readonly stage: Stage
+  readonly kind: Nodes
   readonly nodes: readonly LoopbackNode[]
   readonly core: Core
   readonly native: Native
@@ -240,7 +249,7 @@ async function meet(stage: Stage, kind: Nodes, asking: 'we' | 'c-toxcore'): Prom
   }
   await until('our side online', () => channel.online, stage.signal)
   await core.event('online')
-  return { stage, nodes, core, native, channel, seconds: sinceText(since) }
+  return { stage, kind, nodes, core, native, channel, seconds: sinceText(since) }
 }
 
 function sinceText(since: number): string {
@@ -299,7 +308,7 @@ async function restartCore(meeting: Meeting, how: 'stop' | 'kill'): Promise<stri
   await until('online again', () => onlineAgain && channel.online, stage.signal)
   await again.event('online')
   const seconds = sinceText(since)
-  if (performance.now() - since > restartLimit) throw new Error(`online again only after ${seconds}`)
+  if (performance.now() - since > restartLimit[meeting.kind]) throw new Error(`online again only after ${seconds}`)
   await oneTextEachWay(channel, again, ourKey, stage.signal)
   return `offline seen after ${offlineAfter}, online again ${seconds} after the restart`
 }
@@ -319,7 +328,7 @@ async function restartNative(meeting: Meeting, how: 'stop' | 'kill'): Promise<st
   const channel = again.network.open(core.key)
   await until('online again', () => channel.online, stage.signal)
   const seconds = sinceText(since)
-  if (performance.now() - since > restartLimit) throw new Error(`online again only after ${seconds}`)
+  if (performance.now() - since > restartLimit[meeting.kind]) throw new Error(`online again only after ${seconds}`)
   await until('c-toxcore takes texts', () => channel.online, stage.signal)
   await oneTextEachWay(channel, core, again.network.address.slice(0, 64), stage.signal)
   return `${offline}online again ${seconds} after the restart`

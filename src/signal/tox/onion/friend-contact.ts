@@ -30,7 +30,7 @@ const storedInterval = { shortest: 500, longest: 15_000 } as const
  * The first copies are often lost, come before the friend accepted us, or on its side take a way back through a node that
  * has just gone (as we did, when we started anew); then as in the specification.
  */
-const tellRounds = [0, 500, 1500, 3500, 5500, 8000, 11_000, 15_000, 20_000] as const
+const tellRounds = [0, 500, 1500, 3500, 5500, 8000, 11_000, 15_000, 20_000, 26_000, 33_000] as const
 const routeRounds = [0, 1000, 3000, 8000] as const
 const requestRounds = [0, 2000, 7000, 17_000, 37_000, 77_000, 157_000, 317_000] as const
 

@@ -76,8 +76,7 @@ export class NodeSocket implements AsyncDisposable {
 
   /** The machine's deadline may have changed. */
   wake(): void {
-    if (this.#machine === undefined) return
-    this.#timer.set(Math.min(this.#machine.deadline() ?? Number.POSITIVE_INFINITY, this.#lookupAt))
+    this.#arm(Number.NEGATIVE_INFINITY)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -97,7 +96,14 @@ export class NodeSocket implements AsyncDisposable {
       )
     }
     machine.tick(now)
-    this.wake()
+    // What was not due by the rounding of a fraction is due a millisecond later; asking again at once could go on for ever.
+    this.#arm(now + 1)
+  }
+
+  #arm(earliest: number): void {
+    if (this.#machine === undefined) return
+    const deadline = Math.min(this.#machine.deadline() ?? Number.POSITIVE_INFINITY, this.#lookupAt)
+    this.#timer.set(Math.max(deadline, earliest))
   }
 
   /** Finds the addresses of the bootstrap nodes and hands them to the machine, those that are known first. */

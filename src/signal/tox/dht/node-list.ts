@@ -73,7 +73,7 @@ export class NodeList {
   /** Forgets nodes that have not answered for too long. */
   prune(now: number): void {
     for (const bucket of this.#buckets.values()) {
-      for (const entry of [...bucket]) if (now - entry.node.lastAnswer >= knownFor) this.#remove(bucket, entry)
+      for (const entry of [...bucket]) if (now >= entry.node.lastAnswer + knownFor) this.#remove(bucket, entry)
     }
   }
 

@@ -155,8 +155,7 @@ export class AnnounceRequests {
   rateSlow(now: number): boolean {
     let found = false
     for (const [name, request] of this.#pending) {
-      const age = now - request.sentAt
-      if (age < slowAfter) break
+      if (now < request.sentAt + slowAfter) break
       if (!request.rated) {
         const { searcher, contact, path } = request
         const answers = (searcher.list.find(contact)?.unanswered ?? 2) < 2
@@ -164,7 +163,7 @@ export class AnnounceRequests {
         request.rated = true
         found = true
       }
-      if (age >= answerableFor) this.#pending.delete(name)
+      if (now >= request.sentAt + answerableFor) this.#pending.delete(name)
     }
     return found
   }

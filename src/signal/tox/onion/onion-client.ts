@@ -171,7 +171,7 @@ export class OnionClient {
     if (this.#requests.rateSlow(now) && this.#requests.troubled) this.#trouble(now)
     const wasUp = this.#lookAt === undefined
     if (!this.#up(now)) return this.#take()
-    if (!wasUp || now - this.#lastAnswer >= silenceLimit) this.#begin(now)
+    if (!wasUp || now >= this.#lastAnswer + silenceLimit) this.#begin(now)
     this.#announce(now)
     const seconds = Math.floor(wallTime / 1000)
     for (const friend of this.#friends.values()) {

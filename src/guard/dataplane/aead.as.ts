@@ -1,6 +1,6 @@
 /**
  * AssemblyScript: AEAD_CHACHA20_POLY1305 (RFC 8439 §2.8) without additional data, in two forms: all of it here, and the
- * few bytes around it when OpenSSL's own ChaCha20 and Poly1305 functions do the work (crypto/raw-openssl.ts).
+ * few bytes around it when OpenSSL's own ChaCha20 and Poly1305 functions do the work (aead/openssl.ts).
  *
  * The latter run over 64 bytes before the packet too: the first block of the keystream, whose begin is the one-time
  * key of Poly1305 (§2.6), appears there. `source` and `target` of a packet therefore have 64 bytes before them that may

@@ -1,8 +1,8 @@
 /**
  * AssemblyScript: the other way round from segment.as.ts. Packets of one flow that follow each other become one packet for
  * the TUN, with a struct virtio_net_hdr that says how to take it apart again, so that the system works once for many.
- * Nothing is copied: the headers of the first packet are changed, the payloads are gathered by iovecs. The readable twin
- * is testing/coalesce-twin.ts.
+ * Nothing is copied: the headers of the first packet are changed, the payloads are gathered by iovecs. In the tests
+ * testing/segment-twin.ts takes apart what this has merged.
  *
  * The TCP and UDP checksums of what is merged are not looked at: the Poly1305 tag has shown that the packet is what the
  * peer sent, and the system is told that the checksum is still to be made.

@@ -109,8 +109,8 @@ export class TunnelWorld implements AsyncDisposable {
     options: { readonly count: number; readonly interval?: number },
   ): Promise<number> {
     const { count, interval = 0.05 } = options
-    const limit = String(Math.ceil(count * interval) + 3)
-    const args = ['-q', '-n', '-c', String(count), '-i', String(interval), '-w', limit, to]
+    // Not -w: with it, ping sends another one when an answer is late, and there are more answers than were asked for.
+    const args = ['-q', '-n', '-c', String(count), '-i', String(interval), '-W', '3', to]
     const child = this.#spawn(from, ['ping', ...args])
     const text = await output(child)
     return Number(/(\d+) received/.exec(text)?.[1] ?? 0)

@@ -57,6 +57,8 @@ export interface HostOptions {
   readonly address?: string
   /** Packets this host drops instead of carrying them, 0..1, as a bad onion hop would. */
   readonly dropsOnion?: number
+  /** A restart: the same long-term key and nospam as before. */
+  readonly restartOf?: Host
   /** With a long-term key, friends and announces. */
   readonly client?: boolean
 }
@@ -94,8 +96,8 @@ export class Host {
     this.endpoint = endpoint
     this.nat = options.nat ?? false
     this.dropsOnion = options.dropsOnion ?? 0
-    this.keyPair = createKeyPair<LongTermPublicKey>(random)
-    this.nospam = nospamOf(random.bytes(4))!
+    this.keyPair = options.restartOf?.keyPair ?? createKeyPair<LongTermPublicKey>(random)
+    this.nospam = options.restartOf?.nospam ?? nospamOf(random.bytes(4))!
     this.dht = new DhtNode({ keyPair: dhtKeyPair, box, random })
     this.relay = new OnionRelay({ box, random })
     this.store = new AnnounceStore({ publicKey: dhtKeyPair.publicKey, box, random, dht: this.dht })

@@ -182,6 +182,37 @@ test('nothing is sent for a friend that is online, and it is told our key at onc
   assert.ok(network.run(lost + 1000, () => count(b, 'friend-dht-key', lost) > 0))
 })
 
+test('a friend that restarts at once is found again when its silence is noticed, or before', (context) => {
+  for (const servers of [1, 3]) {
+    const times: number[] = []
+    for (let seed = 1; seed <= 4; seed += 1) {
+      const all = friends({ seed, servers: Array.from({ length: servers }, () => ({})) })
+      const { network, a, b, start } = all
+      assert.ok(network.run(start + 5000, () => met(all)))
+      a.onion?.friendOnline(b.keyPair.publicKey, { online: true, now: network.now })
+      b.onion?.friendOnline(a.keyPair.publicKey, { online: true, now: network.now })
+      network.run(network.now + 40_000 + 1000 * seed)
+      b.alive = false
+      const again = network.add({ client: true, nat: true, restartOf: b })
+      const restarted = network.now
+      again.dht.bootstrap(
+        all.servers.map((server) => server.contact),
+        restarted,
+      )
+      again.onion?.addFriend(a.keyPair.publicKey, restarted)
+      const found = (): boolean => count(again, 'found') > 0
+      if (!network.run(restarted + 3000, found)) {
+        a.dht.nudge(network.now)
+        a.onion?.nudge(network.now)
+        a.onion?.friendOnline(b.keyPair.publicKey, { online: false, now: network.now })
+      }
+      assert.ok(network.run(restarted + 8000, found), `${servers} nodes, seed ${seed}`)
+      times.push(Math.round(network.now - restarted))
+    }
+    report(context, `restart, ${servers} nodes`, times)
+  }
+})
+
 test('after a new public address strangers reach us again 0.6 s after a nudge', (context) => {
   const times: number[] = []
   for (let seed = 1; seed <= 4; seed += 1) {

@@ -33,7 +33,7 @@ import { Recent } from '../recent.ts'
 import { TokenBucket } from '../token-bucket.ts'
 import { Bootstrap, pick } from './bootstrap.ts'
 import { closest } from './distance.ts'
-import { isDoubtful, isGood, noteAsked } from './known-node.ts'
+import { isGood, noteAsked, overdueAnswers } from './known-node.ts'
 import { NodeTable } from './node-table.ts'
 import { PendingRequests } from './pending-requests.ts'
 import { Presence } from './presence.ts'
@@ -207,8 +207,14 @@ export class DhtNode {
   /** Good nodes from all lists in random order; those that owe an answer only when there are no others. */
   randomNodes(count: number, now: number): readonly NodeContact[] {
     const shuffled = pick(this.#table.good(now), this.#table.size, this.#random)
-    const answering = shuffled.filter((node) => !isDoubtful(node, now))
+    const answering = shuffled.filter((node) => overdueAnswers(node, now) === 0)
     return (answering.length > 0 ? answering : shuffled).slice(0, count)
+  }
+
+  /** How many requests a node has owed an answer to for a second or longer; 0 for one we do not know. */
+  overdueAnswers(publicKey: Uint8Array, now: number): number {
+    const node = this.#table.find(toHex(publicKey))
+    return node === undefined ? 0 : overdueAnswers(node, now)
   }
 
   /**

@@ -34,9 +34,10 @@ export function isGood(node: KnownNode, now: number): boolean {
   return now - node.lastAnswer < goodFor && node.unanswered < unansweredLimit
 }
 
-/** Whether an answer is overdue. */
-export function isDoubtful(node: KnownNode, now: number): boolean {
-  return node.unanswered > 1 || (node.unanswered === 1 && now - node.lastAsked >= 1000)
+/** How many requests it has owed an answer to for a second or longer. */
+export function overdueAnswers(node: KnownNode, now: number): number {
+  if (node.unanswered === 0) return 0
+  return now - node.lastAsked >= 1000 ? node.unanswered : node.unanswered - 1
 }
 
 /** Notes that the node was sent a request. */

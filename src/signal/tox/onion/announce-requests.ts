@@ -28,7 +28,7 @@ export interface AnnounceRequestsOptions {
   readonly dhtBox: PeerBox
   readonly dhtKey: DhtPublicKey
   readonly random: Random
-  readonly dht: Pick<DhtNode, 'randomNodes'>
+  readonly dht: Pick<DhtNode, 'randomNodes' | 'overdueAnswers'>
   /** Takes the datagrams to send. */
   readonly send: (bytes: Uint8Array, to: Endpoint) => void
 }

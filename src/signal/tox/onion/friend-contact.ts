@@ -70,6 +70,8 @@ export class FriendContact {
   /** Looks for the friend at the fast rate, and tells it our key as soon as it is found. */
   start(now: number): void {
     this.search.start(now)
+    // A restarted friend has another onion data key: what its nodes told us before is in doubt.
+    for (const node of this.list.stored) node.askedAt = Number.NEGATIVE_INFINITY
     if (this.list.stored.length > 0) this.#startTelling(now)
     if (this.#dhtKey !== undefined) this.route.start(now)
   }

@@ -27,12 +27,12 @@ const troubleBelow = 0.3
 const forgottenAfter = 600_000
 
 export class HopPool {
-  readonly #dht: Pick<DhtNode, 'randomNodes'>
+  readonly #dht: Pick<DhtNode, 'randomNodes' | 'overdueAnswers'>
   readonly #random: Random
   readonly #hops: Map<string, Hop> = new Map()
   #outcomes = 1
 
-  constructor(options: { readonly dht: Pick<DhtNode, 'randomNodes'>; readonly random: Random }) {
+  constructor(options: { readonly dht: Pick<DhtNode, 'randomNodes' | 'overdueAnswers'>; readonly random: Random }) {
     this.#dht = options.dht
     this.#random = options.random
   }
@@ -51,6 +51,11 @@ export class HopPool {
   /** Notes whether a request over a whole path was answered. */
   noteOutcome(worked: boolean): void {
     this.#outcomes = rate(this.#outcomes, worked)
+  }
+
+  /** Whether a node left two requests of the DHT unanswered: paths over it are dead. */
+  silent(contact: NodeContact, now: number): boolean {
+    return this.#dht.overdueAnswers(contact.publicKey, now) >= 2
   }
 
   /** Whether most of the latest requests stayed unanswered. */
@@ -93,7 +98,8 @@ export class HopPool {
       if (now - hop.usedAt < forgottenAfter) candidates.set(name, { ...hop, contact: current })
     }
     const all = [...candidates.values()]
-    const working = all.filter((hop) => hop.quality >= unknownQuality / 2)
-    return working.length >= 3 ? working : all
+    const answering = all.filter((hop) => this.#dht.overdueAnswers(hop.contact.publicKey, now) === 0)
+    const working = answering.filter((hop) => hop.quality >= unknownQuality / 2)
+    return [working, answering, all].find((hops) => hops.length > 0) ?? []
   }
 }

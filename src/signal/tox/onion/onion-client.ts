@@ -58,7 +58,7 @@ export interface OnionClientOptions {
   /** Where we are on our own LAN: friends are told, because a NAT may not carry packets back inside. */
   readonly localEndpoints?: () => readonly Endpoint[]
   readonly random: Random
-  readonly dht: Pick<DhtNode, 'randomNodes' | 'closeNodes' | 'connected' | 'verify'>
+  readonly dht: Pick<DhtNode, 'randomNodes' | 'closeNodes' | 'connected' | 'overdueAnswers' | 'verify'>
 }
 
 export interface OnionStats {

@@ -16,11 +16,18 @@ const exploration = [0, 300, 700, 1200, 2000, 3000, 5000, 8000] as const
 /** Exploring while nobody stores us. */
 const homelessInterval = 3000
 
+/** A node that does not store us, or does not answer, and one that does not want to store us, ms. */
+const unstoredInterval = 3000
+const refusedInterval = 30_000
+
 /** A stored announcement is refreshed this often, ms, then less often. Our choice for the second: c-toxcore waits 120 s,
  * longer than many NATs keep the way back open. */
 const freshInterval = 15_000
 const stableInterval = 45_000
 const stableAfter = 90_000
+
+/** The way back that a node has stored is dead: nothing reaches us through it. */
+const lostInterval = 1000
 
 export class OwnAnnouncement {
   readonly searcher: Searcher
@@ -72,8 +79,12 @@ export class OwnAnnouncement {
   }
 
   #interval(node: AnnounceNode, now: number): number {
-    if (node.unanswered > 0) return this.fast(now) ? 400 * 2 ** (node.unanswered - 1) : 3000 * node.unanswered
-    if (node.storedSince === undefined) return node.refused > 3 ? 30_000 : 3000
+    const lost = node.ticket !== undefined && !this.searcher.pool.alive(node.ticket.path, now)
+    if (node.unanswered > 0) {
+      return this.fast(now) || lost ? Math.min(1600, 400 * 2 ** (node.unanswered - 1)) : unstoredInterval
+    }
+    if (lost) return lostInterval
+    if (node.storedSince === undefined) return node.refused > 3 ? refusedInterval : unstoredInterval
     return now - node.storedSince < stableAfter ? freshInterval : stableInterval
   }
 }

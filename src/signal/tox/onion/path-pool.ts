@@ -55,7 +55,7 @@ export class PathPool {
 
   /** Whether a path is still one of the pool and usable. */
   alive(path: OnionPath, now: number): boolean {
-    return this.#slots.includes(path) && usable(path, now)
+    return this.#slots.includes(path) && this.#usable(path, now)
   }
 
   get proven(): boolean {
@@ -108,7 +108,7 @@ export class PathPool {
 
   #at(slot: number, now: number): OnionPath | undefined {
     const path = this.#slots[slot]
-    if (path !== undefined && usable(path, now)) return path
+    if (path !== undefined && this.#usable(path, now)) return path
     this.#slots[slot] = this.#build(now)
     return this.#slots[slot]
   }
@@ -130,16 +130,17 @@ export class PathPool {
     }
   }
 
+  #usable(path: OnionPath, now: number): boolean {
+    if (path.quality < deadBelow || now - path.createdAt >= lifetime) return false
+    return !path.hops.some((hop) => this.#options.hops.silent(hop, now))
+  }
+
   #layer(hop: NodeContact): Layer | undefined {
     const pair = createKeyPair(this.#options.random)
     const key = sharedKey(hop.publicKey, pair.secretKey)
     pair.secretKey.wipe()
     return key === undefined ? undefined : { publicKey: pair.publicKey, sharedKey: key }
   }
-}
-
-function usable(path: OnionPath, now: number): boolean {
-  return path.quality >= deadBelow && now - path.createdAt < lifetime
 }
 
 /** Prefers working paths, and those on which the destination is not itself the last hop. */

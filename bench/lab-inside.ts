@@ -9,7 +9,8 @@ import { pause } from '../lab/waiting.ts'
 import { errorMessage } from '../src/api/errors.ts'
 import { type Figure, printFigures } from './figures.ts'
 
-const { runs, json }: { readonly runs: number; readonly json: boolean } = JSON.parse(process.argv[2] ?? '')
+const { runs, json, verbose }: { readonly runs: number; readonly json: boolean; readonly verbose: boolean } =
+  JSON.parse(process.argv[2] ?? '')
 const delay = 20
 const kind = siteKinds['eim-apdf']
 const idlePeriod = 60_000
@@ -50,12 +51,16 @@ async function measure(run: number): Promise<void> {
     link: { delay },
     folder: `${folder}/${run}`,
     signal,
-    onEvent: () => {},
+    onEvent: (who, event) => {
+      if (verbose) report.event(who, event)
+    },
     log: () => {},
-    verbose: false,
+    verbose,
   })
   const { a, b } = scene
   const both = (args: readonly string[]): Promise<unknown> => Promise.all([a.device.run(args), b.device.run(args)])
+  // Only for --verbose: each start is another daemon.
+  const listen = (): Promise<unknown> => Promise.all(verbose ? [a.device.listen(), b.device.listen()] : [])
   const note = (what: string, value: number): void => report.line('', `run ${run}: ${what} ${value.toFixed(0)}`)
 
   await Promise.all([a.device.start(), b.device.start()])
@@ -65,10 +70,12 @@ async function measure(run: number): Promise<void> {
   note('pair_ms', samples.pair.at(-1) ?? 0)
   await both(['stop'])
   samples.upCold.push(await up(scene, through))
+  await listen()
   note('up_cold_ms', samples.upCold.at(-1) ?? 0)
   await pause(settleTime, signal)
   await both(['stop'])
   samples.upCached.push(await up(scene, through))
+  await listen()
   note('up_cached_ms', samples.upCached.at(-1) ?? 0)
   await pause(settleTime, signal)
   samples.heal.push(await heal(scene, through))

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
@@ -77,22 +76,18 @@ async function processesGone(run: Run): Promise<void> {
   assert.deepEqual(processesOf(run), [])
 }
 
-/** What a lab could leave behind: interfaces, routes, named namespaces, folders. */
+/** What a lab would leave behind if it left anything, by its names: other tests may make things of theirs meanwhile. */
 function traces(): unknown {
   const ip = (...args: string[]): string => spawnSync('ip', args, { encoding: 'utf8' }).stdout
   const names = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder).sort() : [])
+  const links = [...ip('-o', 'link').matchAll(/^\d+: ([^:@]+)/gm)].map(([, name = '']) => name)
   return {
-    links: ip('-o', 'link')
-      .replace(/ state \w+/g, '')
-      .split('\n')
-      .map((line) => line.split(':')[1]?.trim()),
-    routes: ip('route', 'show', 'table', 'all')
-      .split('\n')
-      .filter((line) => /pg|lab/.test(line)),
-    namespaces: names('/run/netns'),
+    links: links.filter((name) => /^(pg-(a|b|servers|router-[ab]|try)|lan0|pg0)$/.test(name)),
+    routes: ip('route', 'show', 'table', 'all').match(/(192\.168\.[12]\.|203\.0\.113\.|198\.51\.100\.).*/g) ?? [],
+    namespaces: names('/run/netns').filter((name) => /^(a|b|servers|router-[ab]|pg-try)$/.test(name)),
     run: names('/run').filter((name) => name === 'lab'),
     state: names('/var/lib').filter((name) => name === 'punchguard'),
-    clone: names(join(fileURLToPath(new URL('../../..', import.meta.url)))),
+    clone: names(fileURLToPath(new URL('../../..', import.meta.url))),
   }
 }
 

@@ -14,13 +14,27 @@ test('timers run in order of time, then of their making, and time stands still b
   clock.after(-5, note('at once'))
   await clock.advance(15)
   assert.deepEqual(seen, [
-    ['at once', 0],
+    ['at once', 1 / 1024],
     ['early', 10],
     ['early too', 10],
   ])
   assert.equal(clock.now(), 15)
   await clock.advance(5)
   assert.deepEqual(seen.at(-1), ['late', 20])
+})
+
+test('timers fall on a grid: a deadline by sums of thirds is neither missed nor met twice', async () => {
+  const clock = new VirtualClock()
+  let deadline = 1000 / 3
+  let calls = 0
+  const wake = (): void => {
+    calls++
+    if (clock.now() >= deadline) deadline += 1000 / 3
+    clock.after(deadline - clock.now(), wake)
+  }
+  clock.after(deadline, wake)
+  await clock.advance(10_000)
+  assert.ok(calls >= 29 && calls <= 30, `${calls}`)
 })
 
 test('a disposed timer does not run, also among thousands of them', async () => {
@@ -64,6 +78,13 @@ test('running until a condition stops at once when it holds, and tells when it n
   assert.equal(await clock.runUntil(() => false, 100), false)
   assert.equal(clock.now(), 130)
   await assert.rejects(clock.settle(new Promise(() => {}), 50), /Not settled after 50 ms/)
+})
+
+test('timers that are set to the same moment for ever are an error, not a test that never ends', async () => {
+  const clock = new VirtualClock()
+  const again = (): void => void clock.after(0, again)
+  again()
+  await assert.rejects(clock.advance(1000), /Too many timers at \d+\.\d+ ms/)
 })
 
 test('the outcome of a settled promise is passed on', async () => {

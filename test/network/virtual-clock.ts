@@ -16,6 +16,15 @@ let promisesMoved = true
 let watchers = 0
 let unwatch: (() => void) | undefined
 
+/**
+ * A timer takes time, as on a real machine, and falls on a grid, so that sums and differences of times have no rounding
+ * errors: a machine whose deadline was missed by one is called again later and not for ever at the same moment, ms.
+ */
+const resolution = 1 / 1024
+
+/** More timers in a second of virtual time than any test needs: a deadline that never moves on. */
+const timersPerSecond = 200_000
+
 /** Timers run without looking for jobs other than promises' (queueMicrotask, process.nextTick). */
 const timersPerTurn = 64
 
@@ -47,7 +56,8 @@ export class VirtualClock implements Clock {
 
   after(delay: number, wake: () => void): Disposable {
     const timer: Timer = { wake }
-    this.#timers.push(this.#now + Math.max(0, delay), timer)
+    const steps = Math.max(1, Math.ceil(delay / resolution))
+    this.#timers.push(this.#now + steps * resolution, timer)
     return {
       [Symbol.dispose]: () => {
         if (timer.wake === undefined) return
@@ -67,7 +77,7 @@ export class VirtualClock implements Clock {
 
   /** Runs everything that falls due in the next so many ms; afterwards that time has passed. */
   async advance(milliseconds: number): Promise<void> {
-    await this.#run(this.#now + milliseconds, () => false)
+    await this.#run(onGrid(this.#now + milliseconds), () => false)
   }
 
   /**
@@ -75,7 +85,7 @@ export class VirtualClock implements Clock {
    * Returns whether it holds.
    */
   async runUntil(condition: () => boolean, limit: number): Promise<boolean> {
-    return await this.#run(this.#now + limit, condition)
+    return await this.#run(onGrid(this.#now + limit), condition)
   }
 
   /** Runs timers until the promise settles and passes on its outcome; fails when it has not after `limit` ms. */
@@ -96,6 +106,7 @@ export class VirtualClock implements Clock {
     try {
       await turn()
       let sinceTurn = 0
+      let second = { from: this.#now, timers: 0 }
       while (!condition()) {
         const at = this.#timers.deadline
         if (at === undefined || at > end) {
@@ -110,6 +121,9 @@ export class VirtualClock implements Clock {
         }
         timer.wake = undefined
         this.#now = at
+        if (at >= second.from + 1000) second = { from: at, timers: 0 }
+        if (++second.timers > timersPerSecond)
+          throw new Error(`Too many timers at ${at} ms: one is set to now again and again`)
         this.#fired++
         wake()
         if (promisesMoved || ++sinceTurn >= timersPerTurn) {
@@ -123,6 +137,10 @@ export class VirtualClock implements Clock {
       unwatchPromises()
     }
   }
+}
+
+function onGrid(time: number): number {
+  return Math.ceil(time / resolution) * resolution
 }
 
 /** Lets every waiting job run. One of them may have started others by way of setImmediate: those wait for the next turn. */

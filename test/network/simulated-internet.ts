@@ -20,7 +20,6 @@ import type { Endpoint } from '../../src/api/endpoint.ts'
 import { PunchGuardError } from '../../src/api/errors.ts'
 import type { DatagramSocket, HostNetwork } from '../../src/api/network.ts'
 import type { Clock } from '../../src/util/clock.ts'
-import { DeadlineTimer } from '../../src/util/deadline-timer.ts'
 import { Listeners } from '../../src/util/listeners.ts'
 import { SeededRandom } from './seeded-random.ts'
 
@@ -50,7 +49,8 @@ const firstEphemeralPort = 49_152
 export class SimulatedInternet {
   readonly clock: Clock
   readonly #internet: Internet<Datagram>
-  readonly #timer: DeadlineTimer
+  /** Set to the next deadline, exactly: the shells' DeadlineTimer rounds up to whole milliseconds. */
+  #timer: { readonly at: number; readonly handle: Disposable } | undefined
   readonly #random: SeededRandom
   readonly #hosts: Map<Host, SimulatedHost> = new Map()
   readonly #names: Map<string, string> = new Map()
@@ -62,7 +62,6 @@ export class SimulatedInternet {
     this.clock = options.clock
     this.#random = new SeededRandom(options.seed)
     this.#internet = new Internet({ random: this.#random, copy: (datagram) => datagram.slice() })
-    this.#timer = new DeadlineTimer(this.clock, () => this.#deliver())
   }
 
   /** A machine with a public address of its own. */
@@ -124,11 +123,24 @@ export class SimulatedInternet {
       resolve: (name) => (parseIpv4(name) !== undefined ? name : this.#names.get(name)),
       send: (packet) => {
         this.#internet.send(host, packet, this.clock.now())
-        if (!this.#handling) this.#timer.set(this.#internet.deadline)
+        if (!this.#handling) this.#arm()
       },
     })
     this.#hosts.set(host, simulated)
     return simulated
+  }
+
+  #arm(): void {
+    const at = this.#internet.deadline
+    if (at === this.#timer?.at) return
+    this.#timer?.handle[Symbol.dispose]()
+    this.#timer = undefined
+    if (at === undefined) return
+    const handle = this.clock.after(at - this.clock.now(), () => {
+      this.#timer = undefined
+      this.#deliver()
+    })
+    this.#timer = { at, handle }
   }
 
   #deliver(): void {
@@ -148,7 +160,7 @@ export class SimulatedInternet {
       }
     } finally {
       this.#handling = false
-      this.#timer.set(this.#internet.deadline)
+      this.#arm()
     }
   }
 }

@@ -14,7 +14,7 @@ test('timers run in order of time, then of their making, and time stands still b
   clock.after(-5, note('at once'))
   await clock.advance(15)
   assert.deepEqual(seen, [
-    ['at once', 1 / 1024],
+    ['at once', 0],
     ['early', 10],
     ['early too', 10],
   ])
@@ -84,7 +84,7 @@ test('timers that are set to the same moment for ever are an error, not a test t
   const clock = new VirtualClock()
   const again = (): void => void clock.after(0, again)
   again()
-  await assert.rejects(clock.advance(1000), /Too many timers at \d+\.\d+ ms/)
+  await assert.rejects(clock.advance(1000), /Too many timers at 0 ms/)
 })
 
 test('the outcome of a settled promise is passed on', async () => {

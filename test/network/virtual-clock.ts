@@ -17,8 +17,8 @@ let watchers = 0
 let unwatch: (() => void) | undefined
 
 /**
- * A timer takes time, as on a real machine, and falls on a grid, so that sums and differences of times have no rounding
- * errors: a machine whose deadline was missed by one is called again later and not for ever at the same moment, ms.
+ * Timers fall on a grid, upwards, so that sums and differences of times have no rounding errors: a machine is not woken
+ * a rounding error too early, ms.
  */
 const resolution = 1 / 1024
 
@@ -56,7 +56,7 @@ export class VirtualClock implements Clock {
 
   after(delay: number, wake: () => void): Disposable {
     const timer: Timer = { wake }
-    const steps = Math.max(1, Math.ceil(delay / resolution))
+    const steps = Math.max(0, Math.ceil(delay / resolution))
     this.#timers.push(this.#now + steps * resolution, timer)
     return {
       [Symbol.dispose]: () => {

@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /** The program `punchguard`. */
 
-import { runCommandLine } from './command-line.ts'
+// A daemon needs the device, and loading it is most of a start: begun before anything else is even looked at.
+const backends = process.argv[2] === 'daemon' ? import('../device/backends.ts') : undefined
+const { runCommandLine } = await import('./command-line.ts')
 
 const status = await runCommandLine(process.argv.slice(2), {
-  // Loaded by the daemon alone: the other commands only talk to it.
-  createDevice: async (options) => (await import('../device/backends.ts')).createDevice(options),
+  // The other commands only talk to a daemon.
+  createDevice: async (options) => (await (backends ?? import('../device/backends.ts'))).createDevice(options),
 })
 // Whatever a library left open must not keep a finished command alive.
 process.exit(status)

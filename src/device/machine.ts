@@ -43,10 +43,8 @@ async function openInterface(addresses: readonly string[], options: MachineOptio
     const tun = await openTun({ name: interfaceName, mtu })
     try {
       const networkInterface = await NetworkInterface.adopt({ name: tun.name, log })
-      for (const address of usable) {
-        await refuseTaken(address, interfaceName)
-        await networkInterface.addAddress(hostPrefix(address))
-      }
+      await Promise.all(usable.map((address) => refuseTaken(address, interfaceName)))
+      for (const address of usable) await networkInterface.addAddress(hostPrefix(address))
       await networkInterface.setUp()
       return tunnelInterface({ tun, networkInterface, log })
     } catch (error) {

@@ -61,6 +61,8 @@ export class PeerLink implements AsyncDisposable {
   readonly #agreementTimer: DeadlineTimer
   readonly #mailbox: PunchMailbox = new PunchMailbox()
   #state: LinkState = { kind: 'offline', reason: 'not found yet' }
+  /** Of the running conversation. */
+  #sessionId: Uint8Array = new Uint8Array(0)
   #run: KeyAgreementRun | undefined
   #agreed = false
   #clockSkew = 0
@@ -188,8 +190,6 @@ export class PeerLink implements AsyncDisposable {
     this.#beginAgreement()
     this.#listeners.emit({ kind: 'state' })
   }
-
-  #sessionId: Uint8Array = new Uint8Array(0)
 
   #onInsecure(reason: string): void {
     if (this.#state.kind === 'refused') return

@@ -85,6 +85,24 @@ export interface PeerActivity {
   readonly dropped: Readonly<Record<string, number>>
 }
 
+/** A peer that has just been added. */
+export const noActivity: PeerActivity = {
+  lastSentAt: undefined,
+  lastDataSentAt: undefined,
+  lastReceivedAt: undefined,
+  lastDataReceivedAt: undefined,
+  unansweredSince: undefined,
+  unacknowledgedSince: undefined,
+  waitingSince: undefined,
+  confirmed: undefined,
+  usedUp: undefined,
+  endpoint: undefined,
+  endpointRevision: 0,
+  sentBytes: 0,
+  receivedBytes: 0,
+  dropped: {},
+}
+
 export type DataPlaneEvent =
   | { readonly kind: 'report'; readonly peer: PeerId; readonly activity: PeerActivity }
   /** A WireGuard datagram of another type than 4. `bytes` are valid during the call only. */

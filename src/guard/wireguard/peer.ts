@@ -7,7 +7,7 @@ import { type Endpoint, sameEndpoint } from '../../api/endpoint.ts'
 import { SecretKey } from '../../api/keys.ts'
 import { assertNever } from '../../util/assert-never.ts'
 import { type Random, randomBelow } from '../../util/random.ts'
-import type { DataPlaneCommand, PeerActivity, PeerId } from '../dataplane/data-plane.ts'
+import { type DataPlaneCommand, noActivity, type PeerActivity, type PeerId } from '../dataplane/data-plane.ts'
 import {
   EAGER_RETRANSMIT,
   INITIATION_FLOOD,
@@ -92,23 +92,6 @@ interface HeldInitiation {
   readonly initiation: ConsumedInitiation
   readonly from: Endpoint
   readonly at: number
-}
-
-const noActivity: PeerActivity = {
-  lastSentAt: undefined,
-  lastDataSentAt: undefined,
-  lastReceivedAt: undefined,
-  lastDataReceivedAt: undefined,
-  unansweredSince: undefined,
-  unacknowledgedSince: undefined,
-  waitingSince: undefined,
-  confirmed: undefined,
-  usedUp: undefined,
-  endpoint: undefined,
-  endpointRevision: 0,
-  sentBytes: 0,
-  receivedBytes: 0,
-  dropped: {},
 }
 
 const longAgo = Number.NEGATIVE_INFINITY

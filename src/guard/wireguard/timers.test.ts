@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { PeerActivity } from '../dataplane/data-plane.ts'
+import { noActivity, type PeerActivity } from '../dataplane/data-plane.ts'
 import {
   KEEPALIVE_TIMEOUT,
   REJECT_AFTER_TIME,
@@ -13,23 +13,6 @@ import { dueAt, dueRule, nextDeadline, type Standing, timerNames } from './timer
 
 const never = Number.POSITIVE_INFINITY
 const longAgo = Number.NEGATIVE_INFINITY
-
-const noActivity: PeerActivity = {
-  lastSentAt: undefined,
-  lastDataSentAt: undefined,
-  lastReceivedAt: undefined,
-  lastDataReceivedAt: undefined,
-  unansweredSince: undefined,
-  unacknowledgedSince: undefined,
-  waitingSince: undefined,
-  confirmed: undefined,
-  usedUp: undefined,
-  endpoint: undefined,
-  endpointRevision: 0,
-  sentBytes: 0,
-  receivedBytes: 0,
-  dropped: {},
-}
 
 const current: Keypair = { localIndex: 7, created: 1_000, initiator: true, from: { address: '192.0.2.1', port: 1 } }
 

@@ -29,7 +29,8 @@ export interface TunDevice {
   readonly name: string
 }
 
-const defaultMtu = 1420
+/** Bytes, when nothing is said. */
+export const defaultMtu = 1420
 const largestPacket = 65_535
 
 // linux/if_tun.h and linux/sockios.h

@@ -7,7 +7,7 @@
 import { type Clock, systemClock } from '../../util/clock.ts'
 import { describeErrno, errno, type NativeMemory, type SystemCalls, systemCalls } from '../ffi.ts'
 import { type PollLoop, sharedPollLoop } from '../poll-loop.ts'
-import { openTunDevice, type TunOptions } from './linux.ts'
+import { defaultMtu, openTunDevice, type TunOptions } from './linux.ts'
 import { PolledTun, type TunFile } from './polled-tun.ts'
 import type { Tun, TunStats } from './tun.ts'
 
@@ -31,7 +31,6 @@ const setOffload = 0x400454d0
 const checksum = 0x01
 const tcp = 0x02 | 0x04
 const udp = 0x20 | 0x40
-const defaultMtu = 1420
 const largestPacket = 65_535
 
 /** @throws PunchGuardError as `openTun` does */

@@ -78,7 +78,6 @@ const dataPlane = options.plane === 'plain' ? new PlainDataPlane(parts) : await 
 const guard = new EmbeddedGuard({
   underlay,
   tun,
-  routes: { add: async () => {}, remove: async () => {} },
   clock: systemClock,
   random: systemRandom,
   privateKey: new SecretKey(hexBytes(options.privateKey)),
@@ -98,7 +97,7 @@ say({ ready: true })
 
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'stats') say({ guard: guard.stats(), peers: peers.map((peer) => peer.stats()), cpu: process.cpuUsage() })
-  else if (line === 'status') say(dataPlane instanceof WorkerDataPlane ? dataPlane.status : { kind: 'plain' })
+  else if (line === 'status') say(guard.status())
   else if (line === 'fail-transmit' || line === 'fail-receive') {
     if (dataPlane instanceof WorkerDataPlane) dataPlane.breakWorker(line === 'fail-transmit' ? 'transmit' : 'receive')
     say({ done: true })

@@ -119,7 +119,7 @@ async function openOurs(spaces: TwoNamespaces): Promise<readonly number[]> {
   for (const side of ['b', 'a'] as const) {
     const end = await spaces.startEnd(side, { name: 'pgb0', port: 51_820, mtu: 1420, plane: 'workers', ...endOf(side) })
     pids.push(end.child.pid ?? 0)
-    while ((await end.ask('status'))['kind'] === 'starting') await pause(20)
+    while ((await end.ask('status'))['dataPlane'] === 'starting') await pause(20)
   }
   return pids
 }

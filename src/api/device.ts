@@ -3,7 +3,7 @@
  * API serves and what the command line prints. Every state comes with its reason, and with the one thing to do about it.
  */
 
-import type { PathStatus, SignalNetworkStatus } from './roles.ts'
+import type { GuardKind, GuardStatus, PathStatus, SignalNetworkStatus } from './roles.ts'
 
 /** Where a peer's story stands (session/state.ts has the transitions). */
 export type PeerStateKind =
@@ -57,6 +57,11 @@ export interface PeerChange {
   readonly reason: string
 }
 
+export interface DeviceGuardStatus extends GuardStatus {
+  readonly kind: GuardKind
+  readonly interface: string | undefined
+}
+
 export interface DeviceStatus {
   readonly name: string
   readonly version: string
@@ -64,8 +69,8 @@ export interface DeviceStatus {
   /** Our own OTR fingerprint. */
   readonly fingerprint: string
   readonly addresses: readonly string[]
-  readonly guard: { readonly kind: string; readonly interface: string | undefined; readonly details: readonly string[] }
-  /** Our address as STUN servers see it, when known. */
+  readonly guard: DeviceGuardStatus
+  /** The one that peers punch to. */
   readonly udpPort: number | undefined
   readonly networks: readonly { readonly name: string; readonly status: SignalNetworkStatus }[]
   readonly peers: readonly PeerStatus[]

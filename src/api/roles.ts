@@ -152,6 +152,8 @@ export interface PathStatus {
   readonly mapped: Endpoint | undefined
   /** Last measured, ms. */
   readonly roundTrip: number | undefined
+  /** Largest IP packet that is known to pass, bytes; `undefined` until something was found out. */
+  readonly mtu?: number | undefined
 }
 
 /** A way to the peer on the shared socket, checked in both directions with authenticated STUN. */
@@ -159,7 +161,7 @@ export interface Path extends AsyncDisposable {
   status(): PathStatus
   /** Resolves, with the reason in words, as soon as the path is found silent; never rejects. */
   readonly lost: Promise<string>
-  /** The peer's endpoint moved (it answers from elsewhere); also called back for none but real moves. */
+  /** The peer's endpoint moved (it answers from elsewhere), or `mtu` changed. */
   subscribe(listener: (remote: Endpoint) => void): Disposable
   /** Something looks wrong: probe now and quickly. */
   check(): void
@@ -222,7 +224,19 @@ export interface GuardPeerStats {
   readonly dropped: Readonly<Record<string, number>>
 }
 
+/** How a guard does its work. */
+export interface GuardStatus {
+  /** Who works on the packets, if anybody yet: two workers of ours, our main thread, the kernel, or another program. */
+  readonly dataPlane: 'none' | 'starting' | 'workers' | 'plain' | 'kernel' | 'process'
+  /** Which implementation of the cipher, `openssl-raw` for example, or of the guard: `wireguard-go 0.0.20220316`. */
+  readonly implementation: string | undefined
+  /** What the system does for many packets at once: `tso`, `uso`, `udp-segment`, `udp-gro`. */
+  readonly offloads: readonly string[]
+}
+
 export interface GuardPeer extends AsyncDisposable {
+  /** Where packets for the peer go in: the guard's interface, or one of the peer's own. */
+  readonly interfaceName: string
   /**
    * Sends over this path from now on, or nowhere. `initiate` starts a handshake at once; otherwise one is answered.
    * A running tunnel moves over without losing its keys.
@@ -230,14 +244,29 @@ export interface GuardPeer extends AsyncDisposable {
   use(path: Path | undefined, options?: { readonly initiate?: boolean }): void
   /** Takes effect with the next handshake. */
   setPresharedKey(key: SecretKey): void
+  /** In place of the prefixes before. @throws PunchGuardError CONFIG_INVALID for what is no prefix */
+  setAllowedIps(allowedIps: readonly string[]): Promise<void>
+  /** What the peer's guard has told of itself, before `use`: its `parameters`. */
+  meet(parameters: Uint8Array): void
   stats(): GuardPeerStats
   subscribe(listener: (event: GuardEvent) => void): Disposable
 }
 
-/** The VPN: one interface, any number of peers. */
+/** The VPN: one interface, any number of peers. Addresses and routes are set by whoever opened it. */
 export interface Guard extends AsyncDisposable {
   readonly kind: GuardKind
   readonly interfaceName: string
-  /** One peer of the interface; its routes are set with the first and unset with its disposal. */
+  /** What a peer's guard must know of ours beforehand; empty for WireGuard, at most 256 bytes. */
+  readonly parameters: Uint8Array
+  status(): GuardStatus
+  /** @throws PunchGuardError CONFIG_INVALID, PEER_EXISTS, GUARD_UNAVAILABLE */
   addPeer(options: GuardPeerOptions): Promise<GuardPeer>
+}
+
+/** The guards that speak the same protocol understand each other. */
+export const guardProtocols: Readonly<Record<GuardKind, 'wireguard' | 'openvpn'>> = {
+  embedded: 'wireguard',
+  kernel: 'wireguard',
+  'wireguard-go': 'wireguard',
+  openvpn: 'openvpn',
 }

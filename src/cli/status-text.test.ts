@@ -26,7 +26,13 @@ function device(...peers: readonly PeerStatus[]): DeviceStatus {
     up: true,
     fingerprint: peer.fingerprint,
     addresses: ['10.64.0.1', 'fd70:6775:6172::2'],
-    guard: { kind: 'embedded', interface: 'pg0', details: [] },
+    guard: {
+      kind: 'embedded',
+      interface: 'pg0',
+      dataPlane: 'workers',
+      implementation: 'openssl-raw',
+      offloads: ['tso', 'udp-gro'],
+    },
     udpPort: 41_641,
     networks: [{ name: 'tox', status: { kind: 'connecting', reason: 'no node answered yet' } }],
     peers,
@@ -38,6 +44,7 @@ test('a connected peer shows its path, latency, bytes and addresses', () => {
   assert.deepEqual(showStatus(device(peer), now), [
     'laptop is up · pg0 · 10.64.0.1, fd70:6775:6172::2',
     'tox is connecting: no node answered yet',
+    'embedded guard in two workers, openssl-raw, with tso udp-gro',
     'warning: this clock is a day off',
     '',
     'home  connected for 2 min',

@@ -1,8 +1,8 @@
 /** The status of a device as text: what it is, then one block a peer. Pure. */
 
-import type { DeviceStatus, PeerStateKind, PeerStatus } from '../api/device.ts'
+import type { DeviceGuardStatus, DeviceStatus, PeerStateKind, PeerStatus } from '../api/device.ts'
 import { formatEndpoint } from '../api/endpoint.ts'
-import type { PathKind } from '../api/roles.ts'
+import type { GuardStatus, PathKind } from '../api/roles.ts'
 import { formatDuration } from '../util/wall-time.ts'
 import { type Colour, colour } from './terminal.ts'
 
@@ -14,11 +14,19 @@ export function showStatus(status: DeviceStatus, now: number): readonly string[]
   for (const { name: network, status: health } of networks) {
     lines.push(`${network} is ${health.kind}: ${health.kind === 'online' ? health.detail : health.reason}`)
   }
-  lines.push(...guard.details, ...warnings.map((warning) => `${colour('yellow', 'warning')}: ${warning}`))
+  if (up) lines.push(showGuard(guard))
+  lines.push(...warnings.map((warning) => `${colour('yellow', 'warning')}: ${warning}`))
   if (peers.length === 0) lines.push('', 'no peers yet')
   const width = Math.max(0, ...peers.map((peer) => peer.name.length))
   for (const peer of peers) lines.push('', ...showPeer(peer, { now, width }))
   return lines
+}
+
+/** `embedded guard in two workers, openssl-raw, with tso uso udp-segment udp-gro`. */
+function showGuard({ kind, dataPlane, implementation, offloads }: DeviceGuardStatus): string {
+  const cipher = implementation === undefined ? '' : `, ${implementation}`
+  const helped = offloads.length === 0 ? '' : `, with ${offloads.join(' ')}`
+  return `${kind} guard ${dataPlanes[dataPlane]}${cipher}${helped}`
 }
 
 function showPeer(
@@ -44,6 +52,15 @@ function showPeer(
   if (peer.addresses.length > 0) lines.push(`${indent}${peer.addresses.join(', ')}`)
   if (peer.hint !== undefined) lines.push(`${indent}${colour('yellow', 'hint')}: ${peer.hint}`)
   return lines
+}
+
+const dataPlanes: Readonly<Record<GuardStatus['dataPlane'], string>> = {
+  none: 'not running',
+  starting: 'starting',
+  workers: 'in two workers',
+  plain: 'packet by packet in the main thread',
+  kernel: 'in the kernel',
+  process: 'in a process of its own',
 }
 
 const stateColours: Readonly<Record<PeerStateKind, Colour>> = {

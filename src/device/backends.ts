@@ -6,14 +6,13 @@
 import * as v from 'valibot'
 import type { Config } from '../api/config.ts'
 import { PunchGuardError } from '../api/errors.ts'
-import { tunnelPublicKey } from '../api/keys.ts'
+import { type SecretKey, type TunnelPublicKey, tunnelPublicKey } from '../api/keys.ts'
 import type { DatagramSocket, HostNetwork } from '../api/network.ts'
+import type { Guard, GuardKind } from '../api/roles.ts'
 import type { StateStore } from '../api/state-store.ts'
 import { tunnelAddresses } from '../api/tunnel-addresses.ts'
-import { EmbeddedGuard, type GuardRoutes } from '../guard/embedded.ts'
 import { importKeyPair } from '../guard/wireguard/crypto.ts'
-import type { Tun } from '../net/tun/tun.ts'
-import { Underlay } from '../net/underlay.ts'
+import type { Underlay } from '../net/underlay.ts'
 import type { Card } from '../pairing/card.ts'
 import { createIdentity, type DeviceIdentity, encodeIdentity, parseIdentity } from '../pairing/identity.ts'
 import { IcePuncher } from '../punch/puncher.ts'
@@ -26,19 +25,35 @@ import type { Clock } from '../util/clock.ts'
 import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import { thisMachine } from './machine.ts'
-import type { DeviceParts, Tunnel } from './parts.ts'
+import type { DeviceParts, Tunnel, TunnelInterface } from './parts.ts'
 import { PunchGuard } from './punchguard.ts'
 
-/** The tunnel's network interface, up, with our addresses on it. */
-export interface TunnelInterface extends AsyncDisposable {
-  readonly tun: Tun
-  readonly routes: GuardRoutes
+export interface OpenGuardOptions {
+  /** Bound for the tunnel, and taken over: an embedded guard sends on it, another one takes its port. */
+  readonly socket: DatagramSocket
+  readonly addresses: readonly string[]
+  /** The caller's. */
+  readonly privateKey: SecretKey
+  /** Of the last run: WireGuard's timestamps must not go back (whitepaper §5.1). */
+  readonly lastTimestamp: Uint8Array | undefined
+}
+
+/** A guard, its interface up, with our addresses on it. */
+export interface OpenGuard extends AsyncDisposable {
+  readonly guard: Guard
+  /** Shares its port with what the guard sends to the peer. */
+  underlayFor(peer: TunnelPublicKey): Promise<Underlay>
+  readonly interface: TunnelInterface
+  /** Resolves, with the reason in words, when the interface is gone without us; never rejects. */
+  readonly lost: Promise<string>
+  readonly lastTimestamp: () => Uint8Array | undefined
 }
 
 /** What a device stands on. The daemon gives it the machine, a test a simulated one. */
 export interface Surroundings {
   readonly host: HostNetwork
-  readonly openInterface: (addresses: readonly string[]) => Promise<TunnelInterface>
+  /** @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED, ADDRESS_IN_USE */
+  readonly openGuard: (kind: GuardKind, options: OpenGuardOptions) => Promise<OpenGuard>
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
@@ -91,6 +106,7 @@ export async function assembleDevice(options: {
       version,
       card,
       addresses,
+      guard: config.guard,
       store,
       network,
       openSecret: (channel, pinned) => new OtrChannel({ channel, account, pinned, clock, random, logger }),
@@ -131,7 +147,7 @@ function ownCard(options: {
   return { name: config.name, toxId, otrFingerprint: fingerprint, identityKey, tunnelKey }
 }
 
-/** The socket, the puncher on it, the interface, and the guard on both. */
+/** The guard on a socket that the NAT may still know, and a puncher on every socket that the guard sends from. */
 async function openTunnel(options: {
   readonly config: Config
   readonly store: StateStore
@@ -141,39 +157,32 @@ async function openTunnel(options: {
 }): Promise<Tunnel> {
   const { config, store, identity, addresses, surroundings } = options
   const { host, clock, random, logger } = surroundings
-  const tunnelInterface = await surroundings.openInterface(addresses)
-  try {
-    const underlay = new Underlay(await bindTunnelSocket({ config, store, host }))
-    const puncher = new IcePuncher({ underlay, host, stunServers: config.stun, clock, random, logger })
-    const guard = new EmbeddedGuard({
-      underlay,
-      tun: tunnelInterface.tun,
-      routes: tunnelInterface.routes,
-      clock,
-      random,
-      privateKey: identity.tunnelPrivateKey,
-      logger,
-      lastTimestamp: await readLastTimestamp(store),
-    })
-    return {
-      guard,
-      puncher,
-      udpPort: underlay.port,
-      details: ['one packet a call, no offloads'],
-      lost: tunnelInterface.tun.lost,
-      [Symbol.asyncDispose]: async () => {
-        await guard[Symbol.asyncDispose]()
-        await puncher[Symbol.asyncDispose]()
-        await underlay[Symbol.asyncDispose]()
-        await tunnelInterface[Symbol.asyncDispose]()
-        const { lastTimestamp } = guard
-        if (lastTimestamp !== undefined) await store.write('guard', { lastTimestamp: toBase64(lastTimestamp) })
-      },
-    }
-  } catch (error) {
-    await tunnelInterface.tun[Symbol.asyncDispose]()
-    await tunnelInterface[Symbol.asyncDispose]()
-    throw error
+  const socket = await bindTunnelSocket({ config, store, host })
+  const opened = await surroundings.openGuard(config.guard, {
+    socket,
+    addresses,
+    privateKey: identity.tunnelPrivateKey,
+    lastTimestamp: await readLastTimestamp(store),
+  })
+  const punchers = new Map<Underlay, IcePuncher>()
+  return {
+    guard: opened.guard,
+    puncherFor: async (peer) => {
+      const underlay = await opened.underlayFor(peer)
+      const known = punchers.get(underlay)
+      const puncher = known ?? new IcePuncher({ underlay, host, stunServers: config.stun, clock, random, logger })
+      punchers.set(underlay, puncher)
+      return puncher
+    },
+    interface: opened.interface,
+    udpPort: socket.port,
+    lost: opened.lost,
+    [Symbol.asyncDispose]: async () => {
+      for (const puncher of punchers.values()) await puncher[Symbol.asyncDispose]()
+      await opened[Symbol.asyncDispose]()
+      const lastTimestamp = opened.lastTimestamp()
+      if (lastTimestamp !== undefined) await store.write('guard', { lastTimestamp: toBase64(lastTimestamp) })
+    },
   }
 }
 

@@ -1,20 +1,43 @@
 /** What a device is put together from. `backends.ts` fills this in; a test fills it in with a simulated internet. */
 
-import type { IdentityPublicKey, OtrFingerprint } from '../api/keys.ts'
-import type { Guard, KeyAgreement, Puncher, SecretChannel, SignalChannel, SignalNetwork } from '../api/roles.ts'
+import type { IdentityPublicKey, OtrFingerprint, TunnelPublicKey } from '../api/keys.ts'
+import type {
+  Guard,
+  GuardKind,
+  KeyAgreement,
+  Puncher,
+  SecretChannel,
+  SignalChannel,
+  SignalNetwork,
+} from '../api/roles.ts'
 import type { StateStore } from '../api/state-store.ts'
 import type { Card } from '../pairing/card.ts'
 import type { Clock } from '../util/clock.ts'
 import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 
+/** The machine's side of a tunnel: the addresses on its interface and the routes into it. */
+export interface TunnelInterface {
+  /** In place of the addresses before. @throws PunchGuardError ADDRESS_IN_USE, GUARD_UNAVAILABLE */
+  setAddresses(addresses: readonly string[]): Promise<void>
+  /** In place of the routes to the peer before; none for an empty list. */
+  setRoutes(peer: string, routes: PeerRoutes): Promise<void>
+}
+
+export interface PeerRoutes {
+  readonly interfaceName: string
+  readonly cidrs: readonly string[]
+  /** Largest packet on these routes, bytes; the interface's when absent. */
+  readonly mtu?: number | undefined
+}
+
 /** The tunnel side of a device: the socket, the puncher on it and the guard on both. */
 export interface Tunnel extends AsyncDisposable {
   readonly guard: Guard
-  readonly puncher: Puncher
+  /** On the socket that the guard sends to this peer from. */
+  puncherFor(peer: TunnelPublicKey): Promise<Puncher>
+  readonly interface: TunnelInterface
   readonly udpPort: number
-  /** Words for `status`, such as the kind of data plane. */
-  readonly details: readonly string[]
   /** Resolves, with the reason in words, when the interface is gone without us; never rejects. */
   readonly lost: Promise<string>
 }
@@ -25,6 +48,8 @@ export interface DeviceParts {
   readonly card: Card
   /** Our addresses in the tunnel. */
   readonly addresses: readonly string[]
+  /** The configured one. */
+  readonly guard: GuardKind
   readonly store: StateStore
   readonly network: SignalNetwork
   readonly openSecret: (channel: SignalChannel, pinned: OtrFingerprint | undefined) => SecretChannel

@@ -35,6 +35,7 @@ interface RunningSession {
   readonly controller: AbortController
   readonly done: Promise<void>
   readonly guardPeer: GuardPeer
+  readonly tunnel: Tunnel
 }
 
 const historyLength = 20
@@ -95,17 +96,20 @@ export class Peer implements AsyncDisposable {
   async start(tunnel: Tunnel): Promise<void> {
     if (this.#session !== undefined) return
     const { parts, pinned, remember } = this.#options
+    const cidrs = this.#addresses().map(hostPrefix)
     const guardPeer = await tunnel.guard.addPeer({
       publicKey: pinned.tunnelKey,
       presharedKey: this.#presharedKey,
-      allowedIps: this.#addresses().map((address) => `${address}/${address.includes(':') ? 128 : 32}`),
+      allowedIps: cidrs,
     })
+    await tunnel.interface.setRoutes(this.name, { interfaceName: guardPeer.interfaceName, cidrs })
+    const puncher = await tunnel.puncherFor(pinned.tunnelKey)
     const controller = new AbortController()
     const done = runSession(
       {
         peer: this.name,
         link: this.#link,
-        puncher: tunnel.puncher,
+        puncher,
         guardPeer,
         cached: () => this.#cached,
         remember: (cached) => {
@@ -121,7 +125,7 @@ export class Peer implements AsyncDisposable {
       },
       controller.signal,
     )
-    this.#session = { controller, done, guardPeer }
+    this.#session = { controller, done, guardPeer, tunnel }
   }
 
   /** Ends the session; the link stays. */
@@ -131,6 +135,7 @@ export class Peer implements AsyncDisposable {
     this.#session = undefined
     session.controller.abort(new Error('The device was switched off'))
     await session.done
+    await session.tunnel.interface.setRoutes(this.name, { interfaceName: session.guardPeer.interfaceName, cidrs: [] })
     await session.guardPeer[Symbol.asyncDispose]()
   }
 
@@ -178,6 +183,11 @@ export class Peer implements AsyncDisposable {
     this.#history = [...this.#history, change].slice(-historyLength)
     this.#options.changed(this)
   }
+}
+
+/** `10.64.1.2/32`, `fd70::1/128`. */
+function hostPrefix(address: string): string {
+  return `${address}/${address.includes(':') ? 128 : 32}`
 }
 
 /** What the key agreement is bound to besides the identities: the two ends of the tunnel it is for. */

@@ -93,9 +93,9 @@ export class PunchGuard implements Device {
       fingerprint: formatFingerprint(parts.card.otrFingerprint),
       addresses: parts.addresses,
       guard: {
-        kind: this.#tunnel?.guard.kind ?? 'embedded',
+        kind: this.#tunnel?.guard.kind ?? parts.guard,
         interface: this.#tunnel?.guard.interfaceName,
-        details: this.#tunnel?.details ?? [],
+        ...(this.#tunnel?.guard.status() ?? { dataPlane: 'none', implementation: undefined, offloads: [] }),
       },
       udpPort: this.#tunnel?.udpPort,
       networks: [{ name: parts.network.name, status: parts.network.status() }],
@@ -223,7 +223,7 @@ export class PunchGuard implements Device {
       parts: this.#parts,
       pinned,
       ...(channels === undefined ? {} : { channels }),
-      hello: () => ({ up: this.#tunnel !== undefined, guards: ['embedded'], addresses: this.#parts.addresses }),
+      hello: () => ({ up: this.#tunnel !== undefined, guards: [this.#parts.guard], addresses: this.#parts.addresses }),
       remember: (name, cached) => this.#remember(name, cached),
       changed: (changed) => this.#emitPeer(changed),
     })

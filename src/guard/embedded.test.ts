@@ -396,27 +396,36 @@ test('adding the same peer twice, our own key or a bad prefix is refused with a 
   await assert.rejects(a.addPeer({ ...peer, allowedIps: ['10.0.0.0/40'] }), /no IP prefix/)
 })
 
-test("a peer's routes live as long as it does, and a failing route takes the peer back", async () => {
-  const { a, b, atA, clock } = await twoDevices()
-  assert.deepEqual(a.routes, ['10.0.0.2/32'])
-  await atA.peer[Symbol.asyncDispose]()
-  assert.deepEqual(a.routes, [])
-  const peer = { publicKey: b.publicKey, presharedKey: undefined, allowedIps: ['10.9.0.0/16', '10.8.0.0/16'] }
-  a.failingRoute = '10.8.0.0/16'
-  await assert.rejects(a.addPeer(peer), /no such route/)
-  a.failingRoute = undefined
-  await a.addPeer(peer)
-  assert.deepEqual(a.routes, ['10.9.0.0/16', '10.8.0.0/16'])
-  assert.equal(clock.timerCount, 0)
+test('other allowed IPs take the place of the ones before, in a running session', async () => {
+  const { a, b, atA, atB, connect, clock, send } = await twoDevices()
+  connect()
+  clock.pass(100)
+  const deliver = (): void => {
+    send('a')
+    clock.pass(300)
+  }
+  deliver()
+  assert.equal(b.packets.length, 1)
+  await atB.peer.setAllowedIps(['10.9.0.1/32'])
+  deliver()
+  assert.equal(b.packets.length, 1)
+  assert.equal(atB.peer.stats().dropped['source-not-allowed'], 1)
+  await atB.peer.setAllowedIps(['10.0.0.1/32'])
+  deliver()
+  assert.equal(b.packets.length, 2)
+  await atA.peer.setAllowedIps([])
+  deliver()
+  assert.equal(b.packets.length, 2)
+  assert.equal(a.guard.stats().dropped['no-peer'], 1)
+  await assert.rejects(atA.peer.setAllowedIps(['10.0.0.0/40']), /no IP prefix/)
 })
 
-test('disposal removes peers, routes and timers, closes the interface and wipes the keys', async () => {
+test('disposal removes peers and timers, closes the interface and wipes the keys', async () => {
   const { a, atA, connect, clock, network, send } = await twoDevices()
   connect()
   clock.pass(100)
   send('a')
   await a.guard[Symbol.asyncDispose]()
-  assert.deepEqual(a.routes, [])
   assert.ok(a.isTunClosed)
   const before = network.sent.filter(({ from }) => from === endpointA).length
   send('a')

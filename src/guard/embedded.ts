@@ -4,9 +4,9 @@
  */
 
 import type { Endpoint } from '../api/endpoint.ts'
-import { errorMessage, PunchGuardError } from '../api/errors.ts'
+import { PunchGuardError } from '../api/errors.ts'
 import { type SecretKey, shortKey, type TunnelPublicKey } from '../api/keys.ts'
-import type { Guard, GuardEvent, GuardPeer, GuardPeerOptions, GuardPeerStats, Path } from '../api/roles.ts'
+import type { Guard, GuardEvent, GuardPeer, GuardPeerOptions, GuardPeerStats, GuardStatus, Path } from '../api/roles.ts'
 import type { Tun } from '../net/tun/tun.ts'
 import { assertNever } from '../util/assert-never.ts'
 import type { Clock } from '../util/clock.ts'
@@ -24,18 +24,11 @@ import type { MessageLimits } from './wireguard/peer.ts'
 
 export type GuardTun = PacketDevice & Pick<Tun, 'name'> & AsyncDisposable
 
-/** Sets and unsets routes to the interface. */
-export interface GuardRoutes {
-  add(cidr: string): Promise<void>
-  remove(cidr: string): Promise<void>
-}
-
 export interface EmbeddedGuardOptions {
   /** Shared with the puncher; stays open when the guard is disposed. */
   readonly underlay: GuardUnderlay
   /** Taken over: closed with the guard. */
   readonly tun: GuardTun
-  readonly routes: GuardRoutes
   readonly clock: Clock
   readonly random: Random
   /** The caller's, which may wipe it once the guard is disposed. */
@@ -84,7 +77,13 @@ export class EmbeddedGuard implements Guard {
     return this.#device.lastTimestamp
   }
 
-  /** @throws PunchGuardError CONFIG_INVALID, PEER_EXISTS; what setting the routes throws */
+  readonly parameters: Uint8Array = new Uint8Array(0)
+
+  status(): GuardStatus {
+    return this.#plane.status
+  }
+
+  /** @throws PunchGuardError CONFIG_INVALID, PEER_EXISTS */
   async addPeer(options: GuardPeerOptions): Promise<GuardPeer> {
     const { publicKey, presharedKey } = options
     const allowedIps = options.allowedIps.map(parseAllowedIp)
@@ -92,22 +91,21 @@ export class EmbeddedGuard implements Guard {
     const added = this.#device.addPeer({ publicKey, presharedKey, allowedIps, persistentKeepalive })
     if (added === undefined) throw refusedPeer(publicKey)
     const peer = new EmbeddedPeer({
+      interfaceName: this.interfaceName,
       logger: withFields(this.#logger, { peer: shortKey(publicKey) }),
       use: (endpoint, initiate) =>
         this.#run(this.#device.use(added.peer, endpoint, { initiate, moment: this.#moment() })),
       move: (endpoint) => this.#run(this.#device.move(added.peer, endpoint, this.#moment())),
       setPresharedKey: (key) => this.#device.setPresharedKey(added.peer, key),
       stats: () => this.#device.peerStats(added.peer),
-      remove: () => this.#removePeer(added.peer, options.allowedIps),
+      setAllowedIps: (prefixes) => this.#run(this.#device.setAllowedIps(added.peer, prefixes)),
+      remove: () => {
+        this.#peers.delete(added.peer)
+        this.#run(this.#device.removePeer(added.peer))
+      },
     })
     this.#peers.set(added.peer, peer)
     this.#run(added.effects)
-    try {
-      for (const cidr of options.allowedIps) await this.#options.routes.add(cidr)
-    } catch (error) {
-      await peer[Symbol.asyncDispose]()
-      throw error
-    }
     return peer
   }
 
@@ -120,18 +118,6 @@ export class EmbeddedGuard implements Guard {
     this.#timer[Symbol.dispose]()
     this.#plane[Symbol.dispose]()
     await this.#options.tun[Symbol.asyncDispose]()
-  }
-
-  async #removePeer(peer: PeerId, allowedIps: readonly string[]): Promise<void> {
-    this.#peers.delete(peer)
-    this.#run(this.#device.removePeer(peer))
-    for (const cidr of allowedIps) {
-      try {
-        await this.#options.routes.remove(cidr)
-      } catch (error) {
-        this.#logger.warn('route not removed', { cidr, reason: errorMessage(error) })
-      }
-    }
   }
 
   #receive(event: DataPlaneEvent): void {
@@ -177,12 +163,14 @@ export class EmbeddedGuard implements Guard {
 
 /** What a peer may ask of its guard. */
 interface PeerControls {
+  readonly interfaceName: string
   readonly logger: Logger
   readonly use: (endpoint: Endpoint | undefined, initiate: boolean) => void
   readonly move: (endpoint: Endpoint) => void
   readonly setPresharedKey: (key: SecretKey) => void
+  readonly setAllowedIps: (prefixes: readonly Prefix[]) => void
   readonly stats: () => GuardPeerStats | undefined
-  readonly remove: () => Promise<void>
+  readonly remove: () => void
 }
 
 const noStats: GuardPeerStats = {
@@ -204,6 +192,10 @@ class EmbeddedPeer implements GuardPeer {
     this.#controls = controls
   }
 
+  get interfaceName(): string {
+    return this.#controls.interfaceName
+  }
+
   use(path: Path | undefined, options?: { readonly initiate?: boolean }): void {
     if (this.#isDisposed) return
     this.#moves?.[Symbol.dispose]()
@@ -214,6 +206,13 @@ class EmbeddedPeer implements GuardPeer {
   setPresharedKey(key: SecretKey): void {
     this.#controls.setPresharedKey(key)
   }
+
+  async setAllowedIps(allowedIps: readonly string[]): Promise<void> {
+    this.#controls.setAllowedIps(allowedIps.map(parseAllowedIp))
+  }
+
+  /** Any two WireGuards understand each other. */
+  meet(): void {}
 
   stats(): GuardPeerStats {
     return this.#controls.stats() ?? noStats
@@ -232,7 +231,7 @@ class EmbeddedPeer implements GuardPeer {
     if (this.#isDisposed) return
     this.#isDisposed = true
     this.#moves?.[Symbol.dispose]()
-    await this.#controls.remove()
+    this.#controls.remove()
   }
 }
 

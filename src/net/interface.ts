@@ -59,9 +59,9 @@ export class NetworkInterface implements AsyncDisposable {
   }
 
   /** `10.70.1.2/32` or `fd70::1/128`. Where IPv6 is switched off the latter fails: ask `hasIpv6` first. */
-  async addAddress(cidr: string): Promise<void> {
+  async addAddress(cidr: string): Promise<AsyncDisposable> {
     const args = [familyOption(cidr), 'address', 'add', cidr, 'dev', this.name]
-    await this.#change({ kind: 'delete-address', of: this.#identity, cidr }, args)
+    return this.#undoing(await this.#change({ kind: 'delete-address', of: this.#identity, cidr }, args))
   }
 
   /** Bytes. */
@@ -76,22 +76,33 @@ export class NetworkInterface implements AsyncDisposable {
     await this.#change({ kind: 'set-down', of: this.#identity }, ['link', 'set', 'dev', this.name, 'up'])
   }
 
-  /** Sends a prefix into the interface until the route is disposed, or the interface. */
-  async addRoute(cidr: string): Promise<AsyncDisposable> {
-    const args = [familyOption(cidr), 'route', 'add', cidr, 'dev', this.name]
-    const id = await this.#change({ kind: 'delete-route', of: this.#identity, cidr }, args)
-    return {
-      [Symbol.asyncDispose]: async () => {
-        await this.#log.undo(id)
-        this.#changes.delete(id)
-      },
-    }
+  /** Sends a prefix into the interface until the route is disposed, or the interface. `mtu`: of the interface unless told. */
+  async addRoute(cidr: string, options: { readonly mtu?: number | undefined } = {}): Promise<AsyncDisposable> {
+    const args = [familyOption(cidr), 'route', 'add', cidr, 'dev', this.name, ...routeMtu(options.mtu)]
+    return this.#undoing(await this.#change({ kind: 'delete-route', of: this.#identity, cidr }, args))
+  }
+
+  /** A route that is there, with another MTU: at no moment do its packets go elsewhere. */
+  async changeRoute(cidr: string, options: { readonly mtu: number | undefined }): Promise<void> {
+    const args = [familyOption(cidr), 'route', 'replace', cidr, 'dev', this.name, ...routeMtu(options.mtu)]
+    await this.#run('ip', args).catch((error: unknown) => {
+      throw explained(error)
+    })
   }
 
   /** Never rejects: what could not be taken back stays in the log. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const id of [...this.#changes].reverse()) await this.#log.undo(id).catch(() => {})
     this.#changes.clear()
+  }
+
+  #undoing(id: number): AsyncDisposable {
+    return {
+      [Symbol.asyncDispose]: async () => {
+        await this.#log.undo(id)
+        this.#changes.delete(id)
+      },
+    }
   }
 
   async #change(undo: Undo, args: readonly string[]): Promise<number> {
@@ -105,4 +116,8 @@ export class NetworkInterface implements AsyncDisposable {
     this.#changes.add(id)
     return id
   }
+}
+
+function routeMtu(mtu: number | undefined): readonly string[] {
+  return mtu === undefined ? [] : ['mtu', String(mtu)]
 }

@@ -9,7 +9,7 @@ import { assertNever } from '../util/assert-never.ts'
 import { c, describeErrno, errnoName, type SystemCalls, systemCalls } from './ffi.ts'
 import { type PollLoop, sharedPollLoop } from './poll-loop.ts'
 import { UdpDescriptor } from './udp-descriptor.ts'
-import { bindUdpSocket, type UdpSocket } from './udp-socket.ts'
+import { bindUdpSocket, UdpSocket } from './udp-socket.ts'
 
 /** Datagrams read in one turn of the event loop. */
 const batch = 128
@@ -122,6 +122,12 @@ export class LendableSocket implements DatagramSocket {
   #drop(reason: string): void {
     this.#dropped[reason] = (this.#dropped[reason] ?? 0) + 1
   }
+}
+
+/** The same socket, lendable where the system allows it. Taken over. */
+export async function lendable(socket: DatagramSocket): Promise<DatagramSocket> {
+  if (process.platform !== 'linux' || !(socket instanceof UdpSocket)) return socket
+  return new LendableSocket(socket, { system: await systemCalls(), poll: await sharedPollLoop() })
 }
 
 /** Binds on all addresses; port 0 lets the system choose. @throws PunchGuardError ADDRESS_IN_USE, PERMISSION_DENIED */

@@ -92,7 +92,7 @@ const seconds = (value: number): { readonly timeout: number } => ({ timeout: val
 test('two guards in workers carry IPv4 and IPv6 with every offload, and lose nothing', seconds(15), async () => {
   const { a, b } = await twoEnds()
   ping('a', inside.b)
-  const { kind, offloads } = await a.ask('status')
+  const { dataPlane: kind, offloads } = await a.ask('status')
   assert.equal(kind, 'workers')
   assert.ok(Array.isArray(offloads) && offloads.includes('udp-segment') && offloads.includes('udp-gro'))
   await transfer(8_000_000)
@@ -110,7 +110,7 @@ for (const backend of ['openssl-evp', 'wasm'] as const)
   test(`${backend} alone carries the same`, seconds(15), async () => {
     const { a, b } = await twoEnds({ backends: [backend] })
     ping('a', inside.b)
-    assert.equal((await a.ask('status'))['cryptoBackend'], backend)
+    assert.equal((await a.ask('status'))['implementation'], backend)
     await transfer(3_000_000)
     await stop(a, b)
   })
@@ -122,8 +122,8 @@ test('when a worker dies the plain data plane goes on with new sessions, and say
   await b.ask('fail-transmit')
   // The last handshake is younger than REKEY_TIMEOUT, which the next one waits for.
   ping('a', inside.b, ['-w', '10'])
-  assert.equal((await a.ask('status'))['kind'], 'plain')
-  assert.equal((await b.ask('status'))['kind'], 'plain')
+  assert.equal((await a.ask('status'))['dataPlane'], 'plain')
+  assert.equal((await b.ask('status'))['dataPlane'], 'plain')
   await transfer(300_000)
   await stop(a, b)
 })
@@ -143,7 +143,7 @@ test('an interface that is removed ends neither the process nor the socket', sec
   const { a, b, name } = await twoEnds()
   ping('a', inside.b)
   spaces.ip('a', ['link', 'delete', 'dev', name])
-  while ((await a.ask('status'))['kind'] !== 'plain') await a.ask('stats')
+  while ((await a.ask('status'))['dataPlane'] !== 'plain') await a.ask('stats')
   await stop(a, b)
 })
 

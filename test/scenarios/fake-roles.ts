@@ -205,6 +205,7 @@ export class FakePuncher implements Puncher {
 export class FakeGuardPeer implements GuardPeer {
   readonly #clock: Clock
   readonly #listeners: Listeners<GuardEvent> = new Listeners()
+  readonly interfaceName = 'fake0'
   answers = true
   uses: { readonly path: Path | undefined; readonly initiate: boolean }[] = []
   keys = 0
@@ -221,6 +222,10 @@ export class FakeGuardPeer implements GuardPeer {
   setPresharedKey(): void {
     this.keys++
   }
+
+  async setAllowedIps(): Promise<void> {}
+
+  meet(): void {}
 
   stats(): GuardPeerStats {
     return {

@@ -10,6 +10,7 @@ import { type Config, parseConfig } from '../../src/api/config.ts'
 import type { DeviceEvent } from '../../src/api/device.ts'
 import { SecretKey } from '../../src/api/keys.ts'
 import { assembleDevice } from '../../src/device/backends.ts'
+import { openEmbeddedGuard } from '../../src/device/embedded.ts'
 import type { PunchGuard } from '../../src/device/punchguard.ts'
 import { encodeIdentity } from '../../src/pairing/identity.ts'
 import { answerBindingRequest } from '../../src/punch/stun/server.ts'
@@ -18,6 +19,7 @@ import { keyPairOf, toxCryptoReady } from '../../src/signal/tox/crypto.ts'
 import { ToxNode } from '../../src/signal/tox/tox-node-shell.ts'
 import { toHex } from '../../src/util/bytes.ts'
 import { silentLogger } from '../../src/util/logger.ts'
+import { openTogether } from '../../src/util/opened.ts'
 import { SeededRandom } from '../network/seeded-random.ts'
 import { type SimulatedHost, SimulatedInternet, type SimulatedSite } from '../network/simulated-internet.ts'
 import { VirtualClock } from '../network/virtual-clock.ts'
@@ -180,6 +182,11 @@ export class SimulatedDevice {
     const process = { alive: true }
     this.#process = process
     if ((await this.store.read('identity')) === undefined) await this.#makeIdentity(random)
+    const clock = {
+      now: () => world.clock.now(),
+      wallTime: () => world.clock.wallTime() + this.clockError,
+      after: (delay: number, wake: () => void) => world.clock.after(delay, wake),
+    }
     const device = await world.clock.settle(
       assembleDevice({
         config: this.#config,
@@ -194,24 +201,29 @@ export class SimulatedDevice {
         openAccount: keptAccount,
         surroundings: {
           host,
-          clock: {
-            now: () => world.clock.now(),
-            wallTime: () => world.clock.wallTime() + this.clockError,
-            after: (delay, wake) => world.clock.after(delay, wake),
-          },
+          clock,
           random,
           logger: silentLogger,
-          openInterface: async () => {
-            const tun = new MemoryTun('pg0')
-            this.#tun = tun
-            return {
-              tun,
-              routes: { add: async () => {}, remove: async () => {} },
-              [Symbol.asyncDispose]: async () => {
-                this.#tun = undefined
-              },
-            }
-          },
+          openGuard: (_kind, options) =>
+            openTogether(async (opened) => {
+              const tun = new MemoryTun('pg0')
+              this.#tun = tun
+              opened.add({
+                [Symbol.asyncDispose]: async () => {
+                  this.#tun = undefined
+                },
+              })
+              const nothing = { setAddresses: async () => {}, setRoutes: async () => {} }
+              return openEmbeddedGuard({
+                ...options,
+                opened,
+                tun,
+                interface: nothing,
+                clock,
+                random,
+                logger: silentLogger,
+              })
+            }),
         },
       }),
       10_000,

@@ -9,6 +9,7 @@
 
 import type { Endpoint } from '../../api/endpoint.ts'
 import type { SecretKey } from '../../api/keys.ts'
+import type { GuardStatus } from '../../api/roles.ts'
 import type { Prefix } from '../wireguard/allowed-ips.ts'
 
 /** A peer as both sides name it. Never used again after the peer's removal. */
@@ -31,6 +32,8 @@ export interface DataKeypair {
 
 export type DataPlaneCommand =
   | { readonly kind: 'add-peer'; readonly peer: PeerId; readonly allowedIps: readonly Prefix[] }
+  /** In place of the prefixes before; one that was another peer's moves. */
+  | { readonly kind: 'set-allowed-ips'; readonly peer: PeerId; readonly allowedIps: readonly Prefix[] }
   /** Forgets the peer, its keypairs and what waits for it. */
   | { readonly kind: 'remove-peer'; readonly peer: PeerId }
   /**
@@ -109,6 +112,7 @@ export type DataPlaneEvent =
   | { readonly kind: 'handshake-message'; readonly bytes: Uint8Array; readonly from: Endpoint }
 
 export interface DataPlane extends Disposable {
+  readonly status: GuardStatus
   apply(command: DataPlaneCommand): void
   /** Sets the one listener. `confirmed`, `waitingSince`, `usedUp` and moves are reported at once, the rest in 100 ms. */
   listen(listener: (event: DataPlaneEvent) => void): void

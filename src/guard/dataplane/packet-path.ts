@@ -6,7 +6,7 @@
 
 import { type Endpoint, sameEndpoint } from '../../api/endpoint.ts'
 import { assertNever } from '../../util/assert-never.ts'
-import { AllowedIps } from '../wireguard/allowed-ips.ts'
+import { AllowedIps, type Prefix } from '../wireguard/allowed-ips.ts'
 import { QUEUE_LIMIT, REJECT_AFTER_TIME, UNANSWERED_AFTER } from '../wireguard/constants.ts'
 import { DropCounter } from '../wireguard/drop-counter.ts'
 import { ReplayWindow } from '../wireguard/replay-window.ts'
@@ -120,6 +120,9 @@ export class PacketPath {
       return
     }
     switch (command.kind) {
+      case 'set-allowed-ips':
+        this.#setAllowedIps(peer, command.allowedIps)
+        break
       case 'remove-peer':
         this.#removePeer(peer)
         break
@@ -222,6 +225,11 @@ export class PacketPath {
       receivedBytes: 0,
     }
     this.#peers.set(id, peer)
+    this.#setAllowedIps(peer, allowedIps)
+  }
+
+  #setAllowedIps(peer: RoutedPeer, allowedIps: readonly Prefix[]): void {
+    this.#allowedIps.removeOwner(peer)
     for (const prefix of allowedIps) this.#allowedIps.insert(prefix, peer)
   }
 

@@ -4,6 +4,7 @@
  */
 
 import type { Endpoint } from '../../api/endpoint.ts'
+import type { GuardStatus } from '../../api/roles.ts'
 import type { Tun } from '../../net/tun/tun.ts'
 import type { Underlay } from '../../net/underlay.ts'
 import type { Clock } from '../../util/clock.ts'
@@ -24,7 +25,10 @@ export interface PlainDataPlaneOptions {
   readonly tun: PacketDevice
 }
 
+export const plainStatus: GuardStatus = { dataPlane: 'plain', implementation: 'node-crypto', offloads: [] }
+
 export class PlainDataPlane implements DataPlane {
+  readonly status: GuardStatus = plainStatus
   readonly #clock: Clock
   readonly #path: PacketPath
   readonly #route: Disposable

@@ -6,7 +6,7 @@
 
 import { c, errno, errnoName } from '../../net/ffi.ts'
 import { assertNever } from '../../util/assert-never.ts'
-import { AllowedIps } from '../wireguard/allowed-ips.ts'
+import { AllowedIps, type Prefix } from '../wireguard/allowed-ips.ts'
 import { REJECT_AFTER_TIME, UNANSWERED_AFTER } from '../wireguard/constants.ts'
 import type { AeadKey } from './aead/aead.ts'
 import type { PeerId } from './data-plane.ts'
@@ -135,6 +135,9 @@ export class Receiver {
       return
     }
     switch (command.kind) {
+      case 'set-allowed-ips':
+        this.#setAllowedIps(peer, command.allowedIps)
+        break
       case 'remove-peer':
         for (const index of [...peer.sessions.keys()]) this.#removeKeypair(peer, index)
         this.#allowedIps.removeOwner(peer)
@@ -205,6 +208,11 @@ export class Receiver {
       lastSource: -1,
     }
     this.#peers.set(id, peer)
+    this.#setAllowedIps(peer, allowedIps)
+  }
+
+  #setAllowedIps(peer: ReceivingPeer, allowedIps: readonly Prefix[]): void {
+    this.#allowedIps.removeOwner(peer)
     for (const prefix of allowedIps) this.#allowedIps.insert(prefix, peer)
     this.#forgetSources()
   }

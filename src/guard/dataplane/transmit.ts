@@ -6,7 +6,7 @@
 
 import { c, errno, errnoName } from '../../net/ffi.ts'
 import { assertNever } from '../../util/assert-never.ts'
-import { AllowedIps } from '../wireguard/allowed-ips.ts'
+import { AllowedIps, type Prefix } from '../wireguard/allowed-ips.ts'
 import { QUEUE_LIMIT, REJECT_AFTER_TIME } from '../wireguard/constants.ts'
 import type { AeadKey } from './aead/aead.ts'
 import type { PeerId } from './data-plane.ts'
@@ -155,6 +155,9 @@ export class Transmitter {
       return
     }
     switch (command.kind) {
+      case 'set-allowed-ips':
+        this.#setAllowedIps(peer, command.allowedIps)
+        break
       case 'remove-peer':
         this.#removePeer(peer)
         break
@@ -228,8 +231,14 @@ export class Transmitter {
       plainUntil: 0,
     }
     this.#peers.set(id, peer)
+    this.#setAllowedIps(peer, allowedIps)
+  }
+
+  #setAllowedIps(peer: SendingPeer, allowedIps: readonly Prefix[]): void {
+    this.#allowedIps.removeOwner(peer)
     for (const prefix of allowedIps) this.#allowedIps.insert(prefix, peer)
     this.#lastDestination = -1
+    this.#lastPeer = undefined
   }
 
   #removePeer(peer: SendingPeer): void {

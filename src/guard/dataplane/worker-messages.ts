@@ -21,6 +21,7 @@ export type WorkerCommand =
       readonly allowedIps: readonly Prefix[]
       readonly row: Float64Array
     }
+  | { readonly kind: 'set-allowed-ips'; readonly peer: PeerId; readonly allowedIps: readonly Prefix[] }
   | { readonly kind: 'remove-peer'; readonly peer: PeerId }
   | {
       readonly kind: 'set-endpoint'

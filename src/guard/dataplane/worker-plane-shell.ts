@@ -8,6 +8,7 @@
 import { Worker } from 'node:worker_threads'
 import { type Endpoint, sameEndpoint } from '../../api/endpoint.ts'
 import { errorMessage } from '../../api/errors.ts'
+import type { GuardStatus } from '../../api/roles.ts'
 import { c, type NativeMemory, type SystemCalls } from '../../net/ffi.ts'
 import { assertNever } from '../../util/assert-never.ts'
 import type { Clock } from '../../util/clock.ts'
@@ -18,7 +19,7 @@ import { REPORT_INTERVAL } from '../wireguard/constants.ts'
 import type { CryptoBackend } from './aead/aead.ts'
 import type { DataPlane, DataPlaneCommand, DataPlaneEvent, PeerId } from './data-plane.ts'
 import { DatagramRing } from './datagram-ring.ts'
-import { type GuardUnderlay, type PacketDevice, PlainDataPlane } from './plain.ts'
+import { type GuardUnderlay, type PacketDevice, PlainDataPlane, plainStatus } from './plain.ts'
 import { createDropRow, createPeerRow, readActivity, readDrops, versionOf } from './shared-activity.ts'
 import {
   control,
@@ -53,16 +54,9 @@ export interface WorkerDataPlaneOptions {
   readonly backends?: readonly CryptoBackend[]
 }
 
-/** What `status` says. */
-export interface DataPlaneStatus {
-  readonly kind: 'starting' | 'workers' | 'plain'
-  readonly cryptoBackend: CryptoBackend | 'node-crypto' | undefined
-  readonly offloads: readonly string[]
-}
-
 interface PlanePeer {
   readonly id: PeerId
-  readonly allowedIps: readonly Prefix[]
+  allowedIps: readonly Prefix[]
   readonly row: Float64Array
   endpoint: Endpoint | undefined
   revision: number
@@ -122,15 +116,15 @@ export class WorkerDataPlane implements DataPlane {
     this.#state = { kind: 'starting', workers: this.#startWorkers(ring) }
   }
 
-  get status(): DataPlaneStatus {
+  get status(): GuardStatus {
     switch (this.#state.kind) {
       case 'starting':
-        return { kind: 'starting', cryptoBackend: undefined, offloads: [] }
+        return { dataPlane: 'starting', implementation: undefined, offloads: [] }
       case 'workers':
-        return { kind: 'workers', cryptoBackend: this.#backend, offloads: [...this.#offloads] }
+        return { dataPlane: 'workers', implementation: this.#backend, offloads: [...this.#offloads] }
       case 'plain':
       case 'disposed':
-        return { kind: 'plain', cryptoBackend: 'node-crypto', offloads: [] }
+        return plainStatus
       default:
         return assertNever(this.#state)
     }
@@ -323,6 +317,7 @@ export class WorkerDataPlane implements DataPlane {
         key.set((role === 'transmit' ? sendKey : receiveKey).reveal())
         return { kind: command.kind, peer: command.peer, localIndex, remoteIndex, key, ...limits }
       }
+      case 'set-allowed-ips':
       case 'remove-peer':
       case 'use-keypair':
       case 'remove-keypair':
@@ -350,7 +345,10 @@ export class WorkerDataPlane implements DataPlane {
       const { peer: id, allowedIps } = command
       this.#peers.set(id, { id, allowedIps, row: createPeerRow(), endpoint: undefined, revision: 0, version: 0 })
     } else if (command.kind === 'remove-peer') this.#peers.delete(command.peer)
-    else if (command.kind === 'set-endpoint') {
+    else if (command.kind === 'set-allowed-ips') {
+      const peer = this.#peers.get(command.peer)
+      if (peer !== undefined) peer.allowedIps = command.allowedIps
+    } else if (command.kind === 'set-endpoint') {
       const peer = this.#peers.get(command.peer)
       if (peer === undefined) return
       peer.endpoint = command.endpoint

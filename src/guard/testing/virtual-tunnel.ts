@@ -5,7 +5,7 @@
 
 import { type Endpoint, formatEndpoint } from '../../api/endpoint.ts'
 import { SecretKey, type TunnelPublicKey, tunnelPublicKey } from '../../api/keys.ts'
-import type { GuardEvent, GuardPeer, GuardPeerOptions, Path, PathStatus } from '../../api/roles.ts'
+import type { GuardEvent, GuardPeer, GuardPeerOptions, GuardStatus, Path, PathStatus } from '../../api/roles.ts'
 import type { Clock } from '../../util/clock.ts'
 import { Listeners } from '../../util/listeners.ts'
 import { type Random, randomUint32 } from '../../util/random.ts'
@@ -156,6 +156,10 @@ class LateDataPlane implements DataPlane {
     this.#clock = clock
   }
 
+  get status(): GuardStatus {
+    return this.#plane.status
+  }
+
   apply(command: DataPlaneCommand): void {
     this.#clock.after(this.#delay, () => this.#plane.apply(command))
   }
@@ -182,10 +186,7 @@ export class VirtualDevice {
   readonly publicKey: TunnelPublicKey
   /** Packets that came out of the tunnel. */
   readonly packets: Uint8Array[] = []
-  readonly routes: string[] = []
   isTunClosed = false
-  /** Setting this route fails. */
-  failingRoute: string | undefined
   endpoint: Endpoint
   readonly #network: VirtualNetwork
   #socket: Disposable | undefined
@@ -239,16 +240,6 @@ export class VirtualDevice {
       ...outside,
       ...late,
       privateKey: new SecretKey(Uint8Array.from(secret)),
-      routes: {
-        add: async (cidr) => {
-          if (cidr === this.failingRoute) throw new Error('no such route')
-          this.routes.push(cidr)
-        },
-        remove: async (cidr) => {
-          const at = this.routes.indexOf(cidr)
-          if (at >= 0) this.routes.splice(at, 1)
-        },
-      },
       ...rest,
     })
     this.moveTo(endpoint)

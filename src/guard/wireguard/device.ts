@@ -131,6 +131,11 @@ export class WireGuardDevice {
     }
   }
 
+  setAllowedIps(id: PeerId, allowedIps: readonly Prefix[]): readonly DeviceEffect[] {
+    if (!this.#peers.has(id)) return []
+    return [{ kind: 'data-plane', command: { kind: 'set-allowed-ips', peer: id, allowedIps } }]
+  }
+
   removePeer(id: PeerId): readonly DeviceEffect[] {
     const out: DeviceEffect[] = []
     const peer = this.#peers.get(id)

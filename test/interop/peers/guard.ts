@@ -161,10 +161,6 @@ async function start(config: GuardConfig): Promise<(order: GuardOrder) => Promis
   const guard = new EmbeddedGuard({
     underlay: new Underlay(socket),
     tun,
-    routes: {
-      add: async (cidr) => void (await runCommand('ip', ['route', 'replace', cidr, 'dev', tun.name])),
-      remove: async () => {},
-    },
     clock: systemClock,
     random: systemRandom,
     privateKey: new SecretKey(key(config.privateKey)),
@@ -172,6 +168,7 @@ async function start(config: GuardConfig): Promise<(order: GuardOrder) => Promis
     ...(underLoadMessages === undefined ? {} : { underLoadMessages }),
   })
   const presharedKey = config.presharedKey === undefined ? undefined : new SecretKey(key(config.presharedKey))
+  for (const cidr of config.allowedIps) await runCommand('ip', ['route', 'replace', cidr, 'dev', tun.name])
   const peer: GuardPeer = await guard.addPeer({ publicKey, presharedKey, allowedIps: config.allowedIps })
   peer.subscribe(({ kind }) => say({ kind }))
   return async (order) => {

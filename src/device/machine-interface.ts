@@ -1,0 +1,141 @@
+/**
+ * Addresses and routes of a tunnel on this machine. Both are given as they shall be: what is there already stays as it
+ * is, so that nothing flows elsewhere in between, and every change has its undo (net/undo-log.ts).
+ */
+
+import { PunchGuardError } from '../api/errors.ts'
+import { NetworkInterface } from '../net/interface.ts'
+import { hasIpv6, overlapsLiveRoute } from '../net/ip-command.ts'
+import type { UndoLog } from '../net/undo-log.ts'
+import type { PeerRoutes, TunnelInterface } from './parts.ts'
+import { Serial } from './serial.ts'
+
+interface Route extends AsyncDisposable {
+  readonly interfaceName: string
+  mtu: number | undefined
+}
+
+export class MachineInterface implements TunnelInterface, AsyncDisposable {
+  readonly #log: UndoLog
+  readonly #main: NetworkInterface
+  /** The guard's, and those that it has for single peers. */
+  readonly #interfaces: Map<string, NetworkInterface>
+  readonly #addresses: Map<string, AsyncDisposable> = new Map()
+  /** By peer, then by prefix. */
+  readonly #routes: Map<string, Map<string, Route>> = new Map()
+  readonly #serial: Serial = new Serial()
+
+  private constructor(main: NetworkInterface, log: UndoLog) {
+    this.#main = main
+    this.#log = log
+    this.#interfaces = new Map([[main.name, main]])
+  }
+
+  /** An interface that is there, such as a TUN. @throws PunchGuardError GUARD_UNAVAILABLE */
+  static async adopt(options: { readonly name: string; readonly log: UndoLog }): Promise<MachineInterface> {
+    return new MachineInterface(await NetworkInterface.adopt(options), options.log)
+  }
+
+  /** An interface of a kernel driver, deleted at the end. @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED */
+  static async create(options: {
+    readonly name: string
+    readonly type: string
+    readonly mtu: number
+    readonly log: UndoLog
+  }): Promise<MachineInterface> {
+    const main = await NetworkInterface.create(options)
+    await main.setMtu(options.mtu)
+    return new MachineInterface(main, options.log)
+  }
+
+  /** With the first addresses the interface goes up. @throws PunchGuardError ADDRESS_IN_USE; nothing has changed then */
+  setAddresses(addresses: readonly string[]): Promise<void> {
+    return this.#serial.run(async () => {
+      const wanted = addresses.filter((address) => hasIpv6() || !isIpv6(address))
+      for (const address of wanted) await this.#refuseTaken(address)
+      for (const address of wanted) {
+        if (this.#addresses.has(address)) continue
+        this.#addresses.set(address, await this.#main.addAddress(hostPrefix(address)))
+      }
+      for (const [address, added] of this.#addresses) {
+        if (wanted.includes(address)) continue
+        this.#addresses.delete(address)
+        await added[Symbol.asyncDispose]()
+      }
+      await this.#main.setUp()
+    })
+  }
+
+  setRoutes(peer: string, { interfaceName, cidrs, mtu }: PeerRoutes): Promise<void> {
+    return this.#serial.run(async () => {
+      const routes = this.#routes.get(peer) ?? new Map<string, Route>()
+      this.#routes.set(peer, routes)
+      const wanted = cidrs.filter((cidr) => hasIpv6() || !isIpv6(cidr))
+      for (const [cidr, route] of routes) {
+        if (wanted.includes(cidr) && route.interfaceName === interfaceName) continue
+        routes.delete(cidr)
+        await route[Symbol.asyncDispose]()
+      }
+      for (const cidr of wanted) await this.#setRoute(routes, { cidr, interfaceName, mtu: mtuFor(cidr, mtu) })
+      if (routes.size === 0) this.#routes.delete(peer)
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#serial.run(async () => {
+      for (const one of [...this.#interfaces.values()].reverse()) await one[Symbol.asyncDispose]()
+    })
+  }
+
+  async #setRoute(
+    routes: Map<string, Route>,
+    wanted: { readonly cidr: string; readonly interfaceName: string; readonly mtu: number | undefined },
+  ): Promise<void> {
+    const { cidr, interfaceName, mtu } = wanted
+    const known = routes.get(cidr)
+    const through = await this.#interfaceNamed(interfaceName)
+    if (known === undefined) {
+      const added = await through.addRoute(cidr, { mtu })
+      routes.set(cidr, { interfaceName, mtu, [Symbol.asyncDispose]: () => added[Symbol.asyncDispose]() })
+    } else if (known.mtu !== mtu) {
+      await through.changeRoute(cidr, { mtu })
+      known.mtu = mtu
+    }
+  }
+
+  async #interfaceNamed(name: string): Promise<NetworkInterface> {
+    const known = this.#interfaces.get(name)
+    if (known !== undefined) return known
+    const adopted = await NetworkInterface.adopt({ name, log: this.#log })
+    this.#interfaces.set(name, adopted)
+    return adopted
+  }
+
+  /** Our address must not lie in a network that this machine is on: its packets would go astray. */
+  async #refuseTaken(address: string): Promise<void> {
+    if (isIpv6(address)) return
+    const route = await overlapsLiveRoute(hostPrefix(address), { ignoreInterfaces: [...this.#interfaces.keys()] })
+    if (route === undefined) return
+    const via = route.via === undefined ? '' : ` (${route.via})`
+    throw new PunchGuardError(
+      'ADDRESS_IN_USE',
+      `the tunnel address ${address} lies in ${route.cidr}${via}, a network of this machine`,
+      { hint: 'set other ones in config.toml: addresses = ["10.77.1.2", "fd70::1234"]' },
+    )
+  }
+}
+
+/** RFC 8200 §5: no IPv6 link may have less. Larger IPv6 packets than the path's are cut outside the tunnel then. */
+const leastIpv6Mtu = 1280
+
+function mtuFor(cidr: string, mtu: number | undefined): number | undefined {
+  return mtu === undefined || !isIpv6(cidr) ? mtu : Math.max(mtu, leastIpv6Mtu)
+}
+
+function hostPrefix(address: string): string {
+  return `${address}/${isIpv6(address) ? 128 : 32}`
+}
+
+function isIpv6(text: string): boolean {
+  return text.includes(':')
+}

@@ -223,7 +223,14 @@ export class PunchGuard implements Device {
       parts: this.#parts,
       pinned,
       ...(channels === undefined ? {} : { channels }),
-      hello: () => ({ up: this.#tunnel !== undefined, guards: [this.#parts.guard], addresses: this.#parts.addresses }),
+      hello: () => ({
+        up: this.#tunnel !== undefined,
+        guards: [this.#parts.guard],
+        guardParameters: this.#tunnel?.guard.parameters ?? new Uint8Array(0),
+        addresses: this.#parts.addresses,
+        fixedAddresses: false,
+        networks: [],
+      }),
       remember: (name, cached) => this.#remember(name, cached),
       changed: (changed) => this.#emitPeer(changed),
     })

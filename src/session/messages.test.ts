@@ -6,7 +6,16 @@ import { decodeSessionMessage, encodeSessionMessage, type SessionMessage } from 
 const endpoint = { address: '203.0.113.7', port: 40_000 }
 const candidate = { kind: 'host', endpoint, foundation: 'a1', priority: 2_130_706_431 } as const
 const samples: readonly SessionMessage[] = [
-  { kind: 'hello', up: true, wallTime: 1_795_000_000_000, guards: ['embedded'], addresses: ['10.64.1.2', 'fd70::1'] },
+  {
+    kind: 'hello',
+    up: true,
+    wallTime: 1_795_000_000_000,
+    guards: ['embedded'],
+    addresses: ['10.64.1.2', 'fd70::1'],
+    fixedAddresses: true,
+    networks: ['192.168.1.0/24', '10.64.1.9/32'],
+    guardParameters: Uint8Array.of(7, 8),
+  },
   { kind: 'key-agreement', message: Uint8Array.of(1, 2, 3) },
   { kind: 'punch', message: { kind: 'description', generation: 7, ufrag: 'abCD', password: 'abcdefghijklmnopqrstuv' } },
   { kind: 'punch', message: { kind: 'candidate', generation: 7, candidate } },

@@ -19,7 +19,14 @@ export type SessionMessage =
       /** The sender's wall clock, ms. */
       readonly wallTime: number
       readonly guards: readonly string[]
+      /** The sender's in the tunnel. */
       readonly addresses: readonly string[]
+      /** A person chose them: the sender takes no others. */
+      readonly fixedAddresses: boolean
+      /** IPv4 prefixes in use where the sender is. */
+      readonly networks: readonly string[]
+      /** For the receiver's guard. */
+      readonly guardParameters: Uint8Array
     }
   | { readonly kind: 'key-agreement'; readonly message: Uint8Array }
   | { readonly kind: 'punch'; readonly message: PunchMessage }
@@ -29,6 +36,10 @@ export type SessionMessage =
 
 /** Larger than any message we send: the key agreement's are below 1400 bytes. */
 const maximumMessageBytes = 8192
+
+/** IPv4 prefixes in a hello. */
+export const maximumNetworks = 32
+const maximumGuardParameters = 256
 
 const candidateKinds: readonly CandidateKind[] = ['host', 'server-reflexive', 'peer-reflexive', 'relayed']
 const refusals: readonly PairingRefusal[] = ['invite used', 'invite expired', 'proof failed', 'card invalid']
@@ -42,9 +53,10 @@ type Body = NonNullable<Parameters<typeof create<typeof EnvelopeSchema>>[1]>['bo
 function body(message: SessionMessage): Body {
   switch (message.kind) {
     case 'hello': {
-      const { up, guards, addresses } = message
+      const { kind, guards, addresses, networks, ...rest } = message
       const wallTime = BigInt(Math.max(0, Math.floor(message.wallTime)))
-      return { case: 'hello', value: { up, wallTime, guards: [...guards], addresses: [...addresses] } }
+      const lists = { guards: [...guards], addresses: [...addresses], networks: [...networks] }
+      return { case: kind, value: { ...rest, ...lists, wallTime } }
     }
     case 'key-agreement':
       return { case: 'keyAgreement', value: { message: message.message } }
@@ -96,10 +108,18 @@ export function decodeSessionMessage(bytes: Uint8Array): SessionMessage | undefi
     case undefined:
       return undefined
     case 'hello': {
-      const { up, guards, addresses } = body.value
-      const known = addresses.slice(0, 8).filter((address) => isAddress(address))
-      const wallTime = Number(body.value.wallTime)
-      return { kind: 'hello', up, wallTime, guards: guards.slice(0, 8), addresses: known }
+      const { up, guards, addresses, networks, fixedAddresses, guardParameters } = body.value
+      if (guardParameters.length > maximumGuardParameters) return undefined
+      return {
+        kind: 'hello',
+        up,
+        wallTime: Number(body.value.wallTime),
+        guards: guards.slice(0, 8),
+        addresses: addresses.slice(0, 8).filter(isAddress),
+        fixedAddresses,
+        networks: networks.slice(0, maximumNetworks).filter(isIpv4Prefix),
+        guardParameters,
+      }
     }
     case 'keyAgreement':
       return { kind: 'key-agreement', message: body.value.message }
@@ -153,4 +173,8 @@ function decodeEndpoint(address: string, port: number): Endpoint | undefined {
 
 function isAddress(text: string): boolean {
   return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text)
+}
+
+function isIpv4Prefix(text: string): boolean {
+  return ipaddr.IPv4.isValidCIDRFourPartDecimal(text)
 }

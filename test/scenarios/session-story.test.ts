@@ -51,7 +51,14 @@ class End {
       ownFingerprint: isA ? fingerprintA : fingerprintB,
       pinned,
       initiator: isA,
-      hello: () => ({ up: this.up, guards: ['embedded'], addresses: [] }),
+      hello: () => ({
+        up: this.up,
+        guards: ['embedded'],
+        addresses: [],
+        fixedAddresses: false,
+        networks: [],
+        guardParameters: new Uint8Array(0),
+      }),
       clock,
       logger: silentLogger,
     })

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file punchguard/session/v1/session.proto.
  */
 export const file_punchguard_session_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("CiNwdW5jaGd1YXJkL3Nlc3Npb24vdjEvc2Vzc2lvbi5wcm90bxIVcHVuY2hndWFyZC5zZXNzaW9uLnYxIooECghFbnZlbG9wZRItCgVoZWxsbxgBIAEoCzIcLnB1bmNoZ3VhcmQuc2Vzc2lvbi52MS5IZWxsb0gAEjwKDWtleV9hZ3JlZW1lbnQYAiABKAsyIy5wdW5jaGd1YXJkLnNlc3Npb24udjEuS2V5QWdyZWVtZW50SAASRAoRcHVuY2hfZGVzY3JpcHRpb24YAyABKAsyJy5wdW5jaGd1YXJkLnNlc3Npb24udjEuUHVuY2hEZXNjcmlwdGlvbkgAEkAKD3B1bmNoX2NhbmRpZGF0ZRgEIAEoCzIlLnB1bmNoZ3VhcmQuc2Vzc2lvbi52MS5QdW5jaENhbmRpZGF0ZUgAEkMKEWVuZF9vZl9jYW5kaWRhdGVzGAUgASgLMiYucHVuY2hndWFyZC5zZXNzaW9uLnYxLkVuZE9mQ2FuZGlkYXRlc0gAEjoKDHBhaXJpbmdfY2FyZBgQIAEoCzIiLnB1bmNoZ3VhcmQuc2Vzc2lvbi52MS5QYWlyaW5nQ2FyZEgAEj4KDnBhaXJpbmdfcGlubmVkGBEgASgLMiQucHVuY2hndWFyZC5zZXNzaW9uLnYxLlBhaXJpbmdQaW5uZWRIABJACg9wYWlyaW5nX3JlZnVzZWQYEiABKAsyJS5wdW5jaGd1YXJkLnNlc3Npb24udjEuUGFpcmluZ1JlZnVzZWRIAEIGCgRib2R5IkkKBUhlbGxvEgoKAnVwGAEgASgIEhEKCXdhbGxfdGltZRgCIAEoBBIOCgZndWFyZHMYAyADKAkSEQoJYWRkcmVzc2VzGAQgAygJIh8KDEtleUFncmVlbWVudBIPCgdtZXNzYWdlGAEgASgMIkcKEFB1bmNoRGVzY3JpcHRpb24SEgoKZ2VuZXJhdGlvbhgBIAEoDRINCgV1ZnJhZxgCIAEoCRIQCghwYXNzd29yZBgDIAEoCSKmAQoOUHVuY2hDYW5kaWRhdGUSEgoKZ2VuZXJhdGlvbhgBIAEoDRIMCgRraW5kGAIgASgNEg8KB2FkZHJlc3MYAyABKAkSDAoEcG9ydBgEIAEoDRISCgpmb3VuZGF0aW9uGAUgASgJEhAKCHByaW9yaXR5GAYgASgNEhcKD3JlbGF0ZWRfYWRkcmVzcxgHIAEoCRIUCgxyZWxhdGVkX3BvcnQYCCABKA0iJQoPRW5kT2ZDYW5kaWRhdGVzEhIKCmdlbmVyYXRpb24YASABKA0iGwoLUGFpcmluZ0NhcmQSDAoEY2FyZBgBIAEoCSIPCg1QYWlyaW5nUGlubmVkIiAKDlBhaXJpbmdSZWZ1c2VkEg4KBnJlYXNvbhgBIAEoDWIGcHJvdG8z");
+  fileDesc("CiNwdW5jaGd1YXJkL3Nlc3Npb24vdjEvc2Vzc2lvbi5wcm90bxIVcHVuY2hndWFyZC5zZXNzaW9uLnYxIooECghFbnZlbG9wZRItCgVoZWxsbxgBIAEoCzIcLnB1bmNoZ3VhcmQuc2Vzc2lvbi52MS5IZWxsb0gAEjwKDWtleV9hZ3JlZW1lbnQYAiABKAsyIy5wdW5jaGd1YXJkLnNlc3Npb24udjEuS2V5QWdyZWVtZW50SAASRAoRcHVuY2hfZGVzY3JpcHRpb24YAyABKAsyJy5wdW5jaGd1YXJkLnNlc3Npb24udjEuUHVuY2hEZXNjcmlwdGlvbkgAEkAKD3B1bmNoX2NhbmRpZGF0ZRgEIAEoCzIlLnB1bmNoZ3VhcmQuc2Vzc2lvbi52MS5QdW5jaENhbmRpZGF0ZUgAEkMKEWVuZF9vZl9jYW5kaWRhdGVzGAUgASgLMiYucHVuY2hndWFyZC5zZXNzaW9uLnYxLkVuZE9mQ2FuZGlkYXRlc0gAEjoKDHBhaXJpbmdfY2FyZBgQIAEoCzIiLnB1bmNoZ3VhcmQuc2Vzc2lvbi52MS5QYWlyaW5nQ2FyZEgAEj4KDnBhaXJpbmdfcGlubmVkGBEgASgLMiQucHVuY2hndWFyZC5zZXNzaW9uLnYxLlBhaXJpbmdQaW5uZWRIABJACg9wYWlyaW5nX3JlZnVzZWQYEiABKAsyJS5wdW5jaGd1YXJkLnNlc3Npb24udjEuUGFpcmluZ1JlZnVzZWRIAEIGCgRib2R5Io4BCgVIZWxsbxIKCgJ1cBgBIAEoCBIRCgl3YWxsX3RpbWUYAiABKAQSDgoGZ3VhcmRzGAMgAygJEhEKCWFkZHJlc3NlcxgEIAMoCRIQCghuZXR3b3JrcxgFIAMoCRIXCg9maXhlZF9hZGRyZXNzZXMYBiABKAgSGAoQZ3VhcmRfcGFyYW1ldGVycxgHIAEoDCIfCgxLZXlBZ3JlZW1lbnQSDwoHbWVzc2FnZRgBIAEoDCJHChBQdW5jaERlc2NyaXB0aW9uEhIKCmdlbmVyYXRpb24YASABKA0SDQoFdWZyYWcYAiABKAkSEAoIcGFzc3dvcmQYAyABKAkipgEKDlB1bmNoQ2FuZGlkYXRlEhIKCmdlbmVyYXRpb24YASABKA0SDAoEa2luZBgCIAEoDRIPCgdhZGRyZXNzGAMgASgJEgwKBHBvcnQYBCABKA0SEgoKZm91bmRhdGlvbhgFIAEoCRIQCghwcmlvcml0eRgGIAEoDRIXCg9yZWxhdGVkX2FkZHJlc3MYByABKAkSFAoMcmVsYXRlZF9wb3J0GAggASgNIiUKD0VuZE9mQ2FuZGlkYXRlcxISCgpnZW5lcmF0aW9uGAEgASgNIhsKC1BhaXJpbmdDYXJkEgwKBGNhcmQYASABKAkiDwoNUGFpcmluZ1Bpbm5lZCIgCg5QYWlyaW5nUmVmdXNlZBIOCgZyZWFzb24YASABKA1iBnByb3RvMw");
 
 /**
  * @generated from message punchguard.session.v1.Envelope
@@ -101,7 +101,7 @@ export type Hello = Message<"punchguard.session.v1.Hello"> & {
   wallTime: bigint;
 
   /**
-   * Guards the sender can use, best first.
+   * The guard that carries the sender's packets; first in the list.
    *
    * @generated from field: repeated string guards = 3;
    */
@@ -113,6 +113,27 @@ export type Hello = Message<"punchguard.session.v1.Hello"> & {
    * @generated from field: repeated string addresses = 4;
    */
   addresses: string[];
+
+  /**
+   * IPv4 prefixes that are in use where the sender is: an address of the receiver must lie in none of them.
+   *
+   * @generated from field: repeated string networks = 5;
+   */
+  networks: string[];
+
+  /**
+   * A person chose the addresses: the sender takes no others.
+   *
+   * @generated from field: bool fixed_addresses = 6;
+   */
+  fixedAddresses: boolean;
+
+  /**
+   * What the receiver's guard must know of the sender's, at most 256 bytes.
+   *
+   * @generated from field: bytes guard_parameters = 7;
+   */
+  guardParameters: Uint8Array;
 };
 
 /**

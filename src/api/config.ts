@@ -11,6 +11,7 @@ import { publicBootstrapNodes, publicStunServers } from './default-servers.ts'
 import { deviceNameFromHost, deviceNameRule, isDeviceName } from './device-name.ts'
 import { parseHostPort } from './endpoint.ts'
 import { PunchGuardError } from './errors.ts'
+import { isTunnelAddress } from './tunnel-addresses.ts'
 
 export interface BootstrapNode {
   /** Name or IPv4 address. */
@@ -98,7 +99,11 @@ const schema = v.strictObject({
   addresses: v.optional(
     v.pipe(
       v.array(
-        v.pipe(v.string('must be text'), v.check(isAddress, 'must be an IPv4 or IPv6 address without a prefix length')),
+        v.pipe(
+          v.string('must be text'),
+          v.check(isAddress, 'must be an IPv4 or IPv6 address without a prefix length'),
+          v.check(isTunnelAddress, 'must be a private address, such as 10.77.1.2, 192.168.77.2 or fd70::1234'),
+        ),
         'must be a list of addresses',
       ),
       v.maxLength(limits.addresses, `must have at most ${limits.addresses} addresses`),
@@ -164,7 +169,8 @@ export function renderDefaultConfig(): string {
 # Name of the tunnel interface.
 # interface = "pg0"
 
-# Addresses of this device in the tunnel. Empty: derived from its key, so that nobody hands them out.
+# Addresses of this device in the tunnel, private ones. Empty: derived from its key, so that nobody hands them out, and
+# others when a network of this device or of a peer has them.
 # addresses = []
 
 # Largest packet inside the tunnel, 1280 to 1420 bytes. ${defaultMtu} crosses Ethernet, PPPoE and DS-Lite lines unbroken.

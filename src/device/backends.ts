@@ -10,7 +10,6 @@ import { type SecretKey, type TunnelPublicKey, tunnelPublicKey } from '../api/ke
 import type { DatagramSocket, HostNetwork } from '../api/network.ts'
 import type { Guard, GuardKind } from '../api/roles.ts'
 import type { StateStore } from '../api/state-store.ts'
-import { tunnelAddresses } from '../api/tunnel-addresses.ts'
 import { importKeyPair } from '../guard/wireguard/crypto.ts'
 import type { Underlay } from '../net/underlay.ts'
 import type { Card } from '../pairing/card.ts'
@@ -52,6 +51,8 @@ export interface OpenGuard extends AsyncDisposable {
 /** What a device stands on. The daemon gives it the machine, a test a simulated one. */
 export interface Surroundings {
   readonly host: HostNetwork
+  /** Prefixes that there are routes to, those into the tunnel left out. */
+  readonly liveNetworks: () => Promise<readonly string[]>
   /** @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED, ADDRESS_IN_USE */
   readonly openGuard: (kind: GuardKind, options: OpenGuardOptions) => Promise<OpenGuard>
   readonly clock: Clock
@@ -100,19 +101,17 @@ export async function assembleDevice(options: {
   })
   try {
     const card = ownCard({ config, identity, toxAddress: network.address, fingerprint: account.fingerprint })
-    const { ipv4, ipv6 } = tunnelAddresses(card.tunnelKey)
-    const addresses = config.addresses.length > 0 ? config.addresses : [ipv4, ipv6]
     const parts: DeviceParts = {
       version,
       card,
-      addresses,
+      addressing: { configured: config.addresses, liveNetworks: surroundings.liveNetworks },
       guard: config.guard,
       store,
       network,
       openSecret: (channel, pinned) => new OtrChannel({ channel, account, pinned, clock, random, logger }),
       agreement: ({ peerIdentity, context }) =>
         new PresharedKeyAgreement({ identitySeed: identity.identitySeed, peerIdentity, random, context }),
-      openTunnel: () => openTunnel({ config, store, identity, addresses, surroundings }),
+      openTunnel: (addresses) => openTunnel({ config, store, identity, addresses, surroundings }),
       watchNetwork: (listener) => host.watch(listener),
       clock,
       random,

@@ -4,6 +4,7 @@
  */
 
 import { PunchGuardError } from '../api/errors.ts'
+import { hostPrefix, isIpv6 } from '../api/ip-prefix.ts'
 import { NetworkInterface } from '../net/interface.ts'
 import { hasIpv6, overlapsLiveRoute } from '../net/ip-command.ts'
 import type { UndoLog } from '../net/undo-log.ts'
@@ -130,12 +131,4 @@ const leastIpv6Mtu = 1280
 
 function mtuFor(cidr: string, mtu: number | undefined): number | undefined {
   return mtu === undefined || !isIpv6(cidr) ? mtu : Math.max(mtu, leastIpv6Mtu)
-}
-
-function hostPrefix(address: string): string {
-  return `${address}/${isIpv6(address) ? 128 : 32}`
-}
-
-function isIpv6(text: string): boolean {
-  return text.includes(':')
 }

@@ -2,6 +2,7 @@
 
 import type { GuardKind } from '../api/roles.ts'
 import { systemHost } from '../net/host-network.ts'
+import { liveNetworks } from '../net/ip-command.ts'
 import { lendable } from '../net/lendable-socket.ts'
 import { openOffloadTun } from '../net/tun/offload.ts'
 import { UndoLog, undoLeftovers } from '../net/undo-log.ts'
@@ -35,6 +36,9 @@ export async function thisMachine(options: MachineOptions): Promise<Surroundings
   for (const reason of failed) logger.warn('could not take back a change of the last process', { reason })
   return {
     host: systemHost({ ignoreInterfaces: [interfaceName] }),
+    // A guard may have interfaces of its own for single peers: pg0, pg0-2, …
+    liveNetworks: () =>
+      liveNetworks({ isOurs: (name) => name === interfaceName || name.startsWith(`${interfaceName}-`) }),
     openGuard: (kind, asked) => openTogether((opened) => openGuard(kind, { ...options, ...asked, opened })),
     clock: systemClock,
     random: systemRandom,

@@ -42,12 +42,19 @@ export interface Tunnel extends AsyncDisposable {
   readonly lost: Promise<string>
 }
 
+/** What decides on addresses in the tunnel (address-plan.ts). */
+export interface Addressing {
+  /** A person's choice; empty: derived from our key. */
+  readonly configured: readonly string[]
+  /** Prefixes that this machine has routes to, those into the tunnel left out. */
+  readonly liveNetworks: () => Promise<readonly string[]>
+}
+
 export interface DeviceParts {
   readonly version: string
   /** Our own public half. */
   readonly card: Card
-  /** Our addresses in the tunnel. */
-  readonly addresses: readonly string[]
+  readonly addressing: Addressing
   /** The configured one. */
   readonly guard: GuardKind
   readonly store: StateStore
@@ -59,7 +66,7 @@ export interface DeviceParts {
     readonly context: Uint8Array
   }) => KeyAgreement
   /** @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED, ADDRESS_IN_USE */
-  readonly openTunnel: () => Promise<Tunnel>
+  readonly openTunnel: (addresses: readonly string[]) => Promise<Tunnel>
   readonly watchNetwork: (listener: () => void) => Disposable
   readonly clock: Clock
   readonly random: Random

@@ -5,11 +5,11 @@
 
 import { createHash } from 'node:crypto'
 import type { PeerChange, PeerStatus } from '../api/device.ts'
-import { formatFingerprint, type SecretKey } from '../api/keys.ts'
+import { hostPrefix } from '../api/ip-prefix.ts'
+import { formatFingerprint, type SecretKey, type TunnelPublicKey } from '../api/keys.ts'
 import type { GuardPeer, PathStatus } from '../api/roles.ts'
-import { tunnelAddresses } from '../api/tunnel-addresses.ts'
 import type { Card } from '../pairing/card.ts'
-import type { CachedMeeting, PinnedPeer } from '../pairing/peers.ts'
+import type { AnnouncedAddresses, CachedMeeting, PinnedPeer } from '../pairing/peers.ts'
 import { type Hello, PeerLink } from '../session/link.ts'
 import { runSession } from '../session/session.ts'
 import { advance, explain, type SessionState } from '../session/state.ts'
@@ -27,6 +27,8 @@ export interface PeerOptions {
   readonly hello: () => Omit<Hello, 'kind' | 'wallTime'>
   /** Keeps what the next start needs. */
   readonly remember: (name: string, cached: CachedMeeting) => void
+  /** It has said something new of its addresses. */
+  readonly announced: (peer: Peer, announced: AnnouncedAddresses) => void
   /** The state, its reason or the path has changed. */
   readonly changed: (peer: Peer) => void
 }
@@ -45,6 +47,8 @@ export class Peer implements AsyncDisposable {
   readonly #options: PeerOptions
   readonly #link: PeerLink
   #cached: CachedMeeting | undefined
+  #announced: AnnouncedAddresses | undefined
+  #addresses: readonly string[] = []
   #presharedKey: SecretKey | undefined
   #state: SessionState = { kind: 'down' }
   #since: number
@@ -56,6 +60,7 @@ export class Peer implements AsyncDisposable {
     this.name = pinned.name
     this.#options = options
     this.#cached = pinned.cached
+    this.#announced = pinned.announced
     this.#presharedKey = pinned.cached?.presharedKey
     this.#since = parts.clock.wallTime()
     const channel = channels?.channel ?? parts.network.open(toHex(pinned.toxId).toUpperCase())
@@ -75,8 +80,32 @@ export class Peer implements AsyncDisposable {
       if (event.kind === 'agreed') {
         this.#presharedKey = event.presharedKey
         this.#session?.guardPeer.setPresharedKey(event.presharedKey)
-      }
+      } else if (event.kind === 'state') this.#hearAddresses()
     })
+  }
+
+  get tunnelKey(): TunnelPublicKey {
+    return this.#options.pinned.tunnelKey
+  }
+
+  /** What it has said of its addresses last, in an earlier run too. */
+  get announced(): AnnouncedAddresses | undefined {
+    return this.#announced
+  }
+
+  get addresses(): readonly string[] {
+    return this.#addresses
+  }
+
+  /** The addresses it may use inside from now on. */
+  async setAddresses(addresses: readonly string[]): Promise<void> {
+    if (addresses.join() === this.#addresses.join()) return
+    this.#addresses = addresses
+    const session = this.#session
+    if (session === undefined) return
+    await session.guardPeer.setAllowedIps(addresses.map(hostPrefix))
+    await this.#setRoutes(session)
+    this.#options.changed(this)
   }
 
   /** The secret by which the peer's probes of a cached endpoint are known, when there is one. */
@@ -96,13 +125,12 @@ export class Peer implements AsyncDisposable {
   async start(tunnel: Tunnel): Promise<void> {
     if (this.#session !== undefined) return
     const { parts, pinned, remember } = this.#options
-    const cidrs = this.#addresses().map(hostPrefix)
     const guardPeer = await tunnel.guard.addPeer({
       publicKey: pinned.tunnelKey,
       presharedKey: this.#presharedKey,
-      allowedIps: cidrs,
+      allowedIps: this.#addresses.map(hostPrefix),
     })
-    await tunnel.interface.setRoutes(this.name, { interfaceName: guardPeer.interfaceName, cidrs })
+    await this.#setRoutes({ guardPeer, tunnel })
     const puncher = await tunnel.puncherFor(pinned.tunnelKey)
     const controller = new AbortController()
     const done = runSession(
@@ -135,7 +163,7 @@ export class Peer implements AsyncDisposable {
     this.#session = undefined
     session.controller.abort(new Error('The device was switched off'))
     await session.done
-    await session.tunnel.interface.setRoutes(this.name, { interfaceName: session.guardPeer.interfaceName, cidrs: [] })
+    await this.#setRoutes(session, [])
     await session.guardPeer[Symbol.asyncDispose]()
   }
 
@@ -151,7 +179,7 @@ export class Peer implements AsyncDisposable {
       ...explain(this.#state, this.name),
       since: this.#since,
       path: this.path(),
-      addresses: this.#addresses(),
+      addresses: this.#addresses,
       receivedBytes: stats?.receivedBytes ?? 0,
       sentBytes: stats?.sentBytes ?? 0,
       lastHandshake: lastHandshake === undefined ? undefined : clock.wallTime() - (clock.now() - lastHandshake),
@@ -168,9 +196,22 @@ export class Peer implements AsyncDisposable {
     await this.#link[Symbol.asyncDispose]()
   }
 
-  #addresses(): readonly string[] {
-    const { ipv4, ipv6 } = tunnelAddresses(this.#options.pinned.tunnelKey)
-    return [ipv4, ipv6]
+  async #setRoutes(
+    { guardPeer, tunnel }: Pick<RunningSession, 'guardPeer' | 'tunnel'>,
+    addresses: readonly string[] = this.#addresses,
+  ): Promise<void> {
+    const { interfaceName } = guardPeer
+    await tunnel.interface.setRoutes(this.name, { interfaceName, cidrs: addresses.map(hostPrefix) })
+  }
+
+  #hearAddresses(): void {
+    const { state } = this.#link
+    if (state.kind !== 'secure' || state.hello === undefined) return
+    const { addresses, fixedAddresses, networks } = state.hello
+    const announced = { addresses, fixedAddresses, networks }
+    if (JSON.stringify(announced) === JSON.stringify(this.#announced)) return
+    this.#announced = announced
+    this.#options.announced(this, announced)
   }
 
   #enter(next: SessionState): void {
@@ -183,11 +224,6 @@ export class Peer implements AsyncDisposable {
     this.#history = [...this.#history, change].slice(-historyLength)
     this.#options.changed(this)
   }
-}
-
-/** `10.64.1.2/32`, `fd70::1/128`. */
-function hostPrefix(address: string): string {
-  return `${address}/${address.includes(':') ? 128 : 32}`
 }
 
 /** What the key agreement is bound to besides the identities: the two ends of the tunnel it is for. */

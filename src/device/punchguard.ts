@@ -19,18 +19,21 @@ import {
   useInvite,
 } from '../pairing/invite.ts'
 import {
+  type AnnouncedAddresses,
   type CachedMeeting,
   encodePeers,
   type PinnedPeer,
   type PinnedPeers,
   parsePeers,
   pinPeer,
+  rememberAddresses,
   rememberMeeting,
   unpinPeer,
 } from '../pairing/peers.ts'
 import { explain } from '../session/state.ts'
 import { Listeners } from '../util/listeners.ts'
 import { runInBackground } from '../util/run-in-background.ts'
+import { AddressBook } from './address-book.ts'
 import { admitJoiner, invitedBy, joinInvite, type PairedChannels } from './pairing.ts'
 import type { DeviceParts, Tunnel } from './parts.ts'
 import { Peer } from './peer.ts'
@@ -54,6 +57,7 @@ export class PunchGuard implements Device {
   readonly #serial: Serial = new Serial()
   /** Writes of the state one after the other, the newest value each. */
   readonly #writing: Serial = new Serial()
+  readonly #addresses: AddressBook
   #pinned: PinnedPeers
   #invites: InviteBook
   #tunnel: Tunnel | undefined
@@ -61,8 +65,12 @@ export class PunchGuard implements Device {
   #upFailure: PunchGuardError | undefined
   #admissions = 0
 
-  private constructor(parts: DeviceParts, stored: { readonly pinned: PinnedPeers; readonly invites: InviteBook }) {
+  private constructor(
+    parts: DeviceParts,
+    stored: { readonly pinned: PinnedPeers; readonly invites: InviteBook; readonly addresses: AddressBook },
+  ) {
     this.#parts = parts
+    this.#addresses = stored.addresses
     this.#pinned = stored.pinned
     this.#invites = stored.invites
     this.#networkStatus = parts.network.status()
@@ -75,12 +83,15 @@ export class PunchGuard implements Device {
     const device = new PunchGuard(parts, {
       pinned: peers === undefined ? [] : parsePeers(peers),
       invites: invites === undefined ? [] : parseInvites(invites),
+      addresses: await AddressBook.open(parts),
     })
     for (const pinned of device.#pinned) device.#addPeer(pinned)
+    device.#subscriptions.push(parts.watchNetwork(() => device.#reviewAddressesLater()))
     device.#subscriptions.push(parts.network.introductions((introduction) => device.#onIntroduction(introduction)))
     device.#watchNetworkStatus()
     const wanted = await parts.store.read('device')
     if (isUp(wanted)) await device.up().catch((error: unknown) => device.#reportUpFailure(error))
+    else device.#reviewAddressesLater()
     return device
   }
 
@@ -91,7 +102,7 @@ export class PunchGuard implements Device {
       version: parts.version,
       up: this.#tunnel !== undefined,
       fingerprint: formatFingerprint(parts.card.otrFingerprint),
-      addresses: parts.addresses,
+      addresses: this.#addresses.own,
       guard: {
         kind: this.#tunnel?.guard.kind ?? parts.guard,
         interface: this.#tunnel?.guard.interfaceName,
@@ -139,7 +150,8 @@ export class PunchGuard implements Device {
   up(): Promise<void> {
     return this.#serial.run(async () => {
       if (this.#tunnel !== undefined) return
-      const tunnel = await this.#parts.openTunnel()
+      await this.#reviewAddresses()
+      const tunnel = await this.#parts.openTunnel(this.#addresses.own)
       try {
         for (const peer of this.#peers.values()) await peer.start(tunnel)
         await this.#parts.store.write('device', { version: 1, up: true })
@@ -173,6 +185,7 @@ export class PunchGuard implements Device {
       const peer = this.#peers.get(name)
       this.#peers.delete(name)
       await peer?.[Symbol.asyncDispose]()
+      await this.#reviewAddresses()
     })
   }
 
@@ -213,8 +226,11 @@ export class PunchGuard implements Device {
   /** A newly pinned peer comes to life. */
   #adopt(pinned: PinnedPeer, paired: PairedChannels | undefined): void {
     const peer = this.#addPeer(pinned, paired)
-    const tunnel = this.#tunnel
-    if (tunnel !== undefined) runInBackground(peer.start(tunnel), (error) => this.#report('session not started', error))
+    const started = this.#serial.run(async () => {
+      await this.#reviewAddresses()
+      if (this.#tunnel !== undefined && this.#peers.get(peer.name) === peer) await peer.start(this.#tunnel)
+    })
+    runInBackground(started, (error) => this.#report('session not started', error))
     this.#emit({ kind: 'pairing', step: 'paired', peer: pinned.name, text: `paired with ${pinned.name}` })
   }
 
@@ -227,15 +243,45 @@ export class PunchGuard implements Device {
         up: this.#tunnel !== undefined,
         guards: [this.#parts.guard],
         guardParameters: this.#tunnel?.guard.parameters ?? new Uint8Array(0),
-        addresses: this.#parts.addresses,
-        fixedAddresses: false,
-        networks: [],
+        ...this.#addresses.announcementFor(pinned.name),
       }),
       remember: (name, cached) => this.#remember(name, cached),
+      announced: (heard, announced) => this.#onAnnounced(heard.name, announced),
       changed: (changed) => this.#emitPeer(changed),
     })
     this.#peers.set(pinned.name, peer)
     return peer
+  }
+
+  #onAnnounced(name: string, announced: AnnouncedAddresses): void {
+    const saved = this.#changePeers((peers) => ({ peers: rememberAddresses(peers, name, announced) }))
+    runInBackground(saved, (error) => this.#report('the addresses of a peer were not remembered', error))
+    this.#reviewAddressesLater()
+  }
+
+  #reviewAddressesLater(): void {
+    const reviewed = this.#serial.run(() => this.#reviewAddresses())
+    runInBackground(reviewed, (error) => this.#report('the addresses were not set', error))
+  }
+
+  /** Who has which address is looked at anew; what comes out is set here and told to the peers. */
+  async #reviewAddresses(): Promise<void> {
+    const peers = [...this.#peers.values()]
+    const before = peers.map(({ name }) => JSON.stringify(this.#addresses.announcementFor(name)))
+    const ownBefore = this.#addresses.own
+    await this.#addresses.review(peers)
+    const { own } = this.#addresses
+    // What a peer loses another may get: first nobody has it.
+    for (const peer of peers)
+      await peer.setAddresses(peer.addresses.filter((one) => this.#addresses.of(peer.name).includes(one)))
+    for (const peer of peers) await peer.setAddresses(this.#addresses.of(peer.name))
+    if (own.join() !== ownBefore.join()) {
+      this.#parts.logger.info('addresses in the tunnel', { addresses: own.join(' ') })
+      await this.#tunnel?.interface.setAddresses(own)
+    }
+    for (const [at, peer] of peers.entries()) {
+      if (JSON.stringify(this.#addresses.announcementFor(peer.name)) !== before[at]) peer.link.announce()
+    }
   }
 
   #remember(name: string, cached: CachedMeeting): void {
@@ -361,7 +407,7 @@ export class PunchGuard implements Device {
   }
 
   #warnings(): readonly string[] {
-    const warnings: string[] = []
+    const warnings: string[] = [...this.#addresses.warnings]
     if (this.#upFailure !== undefined) {
       warnings.push(`the tunnel is not up: ${this.#upFailure.message} (${this.#upFailure.hint})`)
     }

@@ -2,6 +2,7 @@
 
 import { readFileSync, readlinkSync } from 'node:fs'
 import { PunchGuardError } from '../api/errors.ts'
+import { overlap } from '../api/ip-prefix.ts'
 import { CommandError, type RunCommand, runCommand } from './run-command.ts'
 
 /** Which interface exactly: a name may be given again, an index not within one boot and namespace. */
@@ -84,19 +85,34 @@ export function explained(error: unknown): unknown {
 }
 
 /**
- * Routes to unicast and local addresses in the answer to `ip -4 route show table all`, without the default route and
- * without routes shorter than /8, which send everything somewhere and do not claim an address.
+ * Routes to unicast and local addresses in the answer to `ip -4 route show table all`, or `-6`, without the default route
+ * and without routes shorter than /8, which send everything somewhere and do not claim an address.
  */
 export function decodeRoutes(text: string): readonly LiveRoute[] {
   const routes: LiveRoute[] = []
   for (const line of text.split('\n')) {
-    const match = /^(?:unicast |local )?(\d+\.\d+\.\d+\.\d+)(?:\/(\d+))?(?: |$)/.exec(line)
+    const match = /^(?:unicast |local )?(\d+\.\d+\.\d+\.\d+|[0-9a-f]*:[0-9a-f:]*)(?:\/(\d+))?(?: |$)/.exec(line)
     if (match === null) continue
-    const length = Number(match[2] ?? 32)
+    const length = Number(match[2] ?? (match[1]?.includes(':') ? 128 : 32))
     if (length < 8) continue
     routes.push({ cidr: `${match[1]}/${length}`, via: / dev (\S+)/.exec(line)?.[1] })
   }
   return routes
+}
+
+/** The prefixes, of both families, that the routes of other interfaces than those named lead to. */
+export async function liveNetworks(
+  options: { readonly isOurs?: (interfaceName: string) => boolean; readonly run?: RunCommand } = {},
+): Promise<readonly string[]> {
+  const { isOurs = () => false, run = runCommand } = options
+  const cidrs = new Set<string>()
+  for (const family of hasIpv6() ? ['-4', '-6'] : ['-4']) {
+    const text = await run('ip', [family, 'route', 'show', 'table', 'all']).catch((error: unknown) => {
+      throw explained(error)
+    })
+    for (const { cidr, via } of decodeRoutes(text)) if (via === undefined || !isOurs(via)) cidrs.add(cidr)
+  }
+  return [...cidrs]
 }
 
 /**
@@ -114,17 +130,4 @@ export async function overlapsLiveRoute(
   return decodeRoutes(text).find(
     (route) => !(route.via !== undefined && ignoreInterfaces.includes(route.via)) && overlap(route.cidr, cidr),
   )
-}
-
-/** Whether two IPv4 prefixes have an address in common. */
-export function overlap(a: string, b: string): boolean {
-  const [first, second] = [prefix(a), prefix(b)]
-  const size = 2 ** (32 - Math.min(first.length, second.length))
-  return Math.floor(first.number / size) === Math.floor(second.number / size)
-}
-
-function prefix(cidr: string): { readonly number: number; readonly length: number } {
-  const [address = '', length = '32'] = cidr.split('/')
-  const number = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
-  return { number, length: Number(length) }
 }

@@ -18,6 +18,14 @@ export interface PinnedPeer extends Card {
   readonly pinnedAt: number
   /** What the last meeting left behind, so that the next one begins without the signal networks. */
   readonly cached: CachedMeeting | undefined
+  /** The last it has said of its addresses. */
+  readonly announced: AnnouncedAddresses | undefined
+}
+
+export interface AnnouncedAddresses {
+  readonly addresses: readonly string[]
+  readonly fixedAddresses: boolean
+  readonly networks: readonly string[]
 }
 
 export interface CachedMeeting {
@@ -69,7 +77,13 @@ export function pinPeer(
     })
   }
   const taken = [...peers.map((peer) => peer.name), options.own.name]
-  const peer: PinnedPeer = { ...card, name: freeDeviceName(card.name, taken), pinnedAt: options.now, cached: undefined }
+  const peer: PinnedPeer = {
+    ...card,
+    name: freeDeviceName(card.name, taken),
+    pinnedAt: options.now,
+    cached: undefined,
+    announced: undefined,
+  }
   return { peers: [...peers, peer], peer }
 }
 
@@ -95,6 +109,11 @@ export function rememberMeeting(peers: PinnedPeers, name: string, cached: Cached
   return peers.map((peer) => (peer.name === name ? { ...peer, cached } : peer))
 }
 
+/** Remembers what a peer has said of its addresses. */
+export function rememberAddresses(peers: PinnedPeers, name: string, announced: AnnouncedAddresses): PinnedPeers {
+  return peers.map((peer) => (peer.name === name ? { ...peer, announced } : peer))
+}
+
 /** The JSON value for a StateStore. It holds the cached pre-shared keys. */
 export function encodePeers(peers: PinnedPeers): unknown {
   const stored = peers.map((peer) => ({
@@ -107,6 +126,7 @@ export function encodePeers(peers: PinnedPeers): unknown {
     ...(peer.cached && {
       cached: { remote: peer.cached.remote, presharedKey: storeSecret(peer.cached.presharedKey) },
     }),
+    ...(peer.announced && { announced: peer.announced }),
   }))
   return { version: 1, peers: stored }
 }
@@ -131,6 +151,13 @@ const storedPeers = v.object({
             presharedKey: storedSecret(32),
           }),
         ),
+        announced: v.optional(
+          v.object({
+            addresses: v.pipe(v.array(v.pipe(v.string(), v.ip())), v.maxLength(8)),
+            fixedAddresses: v.boolean(),
+            networks: v.pipe(v.array(v.string()), v.maxLength(64)),
+          }),
+        ),
       }),
     ),
     v.maxLength(maximumPeers),
@@ -142,5 +169,5 @@ const storedPeers = v.object({
 export function parsePeers(value: unknown): PinnedPeers {
   const hint = 'restore peers.json from a backup; without one, move it away and pair again'
   const { peers } = readStored(value, { name: 'list of peers', schema: storedPeers, hint })
-  return peers.map((peer) => ({ ...peer, cached: peer.cached }))
+  return peers.map((peer) => ({ ...peer, cached: peer.cached, announced: peer.announced }))
 }

@@ -57,6 +57,8 @@ export interface DeviceOptions {
   readonly link?: Partial<LinkSettings>
   /** By how many ms the device's wall clock is ahead. */
   readonly clockError?: number
+  /** Addresses in the tunnel, as in the config. */
+  readonly addresses?: readonly string[]
 }
 
 export class World implements AsyncDisposable {
@@ -88,7 +90,8 @@ export class World implements AsyncDisposable {
     })
     const host = site.hosts[0]
     if (host === undefined) throw new Error('A site has a host')
-    const text = `name = "${options.name}"\nbootstrap = [${this.#bootstrap}]\nstun = ["${stunAddress}:3478"]\n`
+    const { name, addresses = [] } = options
+    const text = `name = "${name}"\nbootstrap = [${this.#bootstrap}]\nstun = ["${stunAddress}:3478"]\naddresses = ${JSON.stringify(addresses)}\n`
     const device = new SimulatedDevice({
       world: this,
       site,
@@ -145,6 +148,8 @@ export class SimulatedDevice {
   readonly #number: number
   /** By how many ms the wall clock is ahead. */
   clockError: number
+  /** That the device's machine has routes to, besides the simulated internet. */
+  networks: readonly string[] = []
   #running: PunchGuard | undefined
   #tun: MemoryTun | undefined
   #process = { alive: false }
@@ -204,6 +209,7 @@ export class SimulatedDevice {
           clock,
           random,
           logger: silentLogger,
+          liveNetworks: async () => this.networks,
           openGuard: (_kind, options) =>
             openTogether(async (opened) => {
               const tun = new MemoryTun('pg0')

@@ -11,6 +11,9 @@ export interface Figure {
   readonly bar?: number
   /** The bar is the lowest value that passes. */
   readonly more?: true
+  /** Who did the same in the same run, and its value. */
+  readonly peer?: string
+  readonly peer_value?: number
 }
 
 export function passes({ value, bar, more, runs }: Figure): boolean {
@@ -27,27 +30,30 @@ export function printFigures(
   for (const line of tableOf(figures)) table.write(`${line}\n`)
   for (const failure of options.failures) table.write(`failed: ${failure}\n`)
   if (options.json) {
-    const rounded = figures.map(({ value, ...rest }) => ({ ...rest, value: round(value) }))
-    process.stdout.write(`${JSON.stringify({ figures: rounded, ok })}\n`)
+    const rounded = figures.map(({ value, peer_value: peerValue, ...rest }) => ({
+      ...rest,
+      value: round(value),
+      ...(peerValue === undefined ? {} : { peer_value: round(peerValue) }),
+    }))
+    process.stdout.write(`${JSON.stringify({ figures: rounded, failures: options.failures, ok })}\n`)
   }
   return ok
 }
 
 function tableOf(figures: readonly Figure[]): readonly string[] {
   const rows = figures.map((figure) => {
-    const { name, value, unit, runs, bar } = figure
-    const verdict = bar === undefined ? '' : passes(figure) ? 'met' : 'MISSED'
-    const shown = round(value)
+    const { name, unit, runs, bar, peer, peer_value: peerValue } = figure
     return [
       name,
-      shown === null ? '-' : String(shown),
+      shown(figure.value),
       unit,
       String(runs),
-      bar === undefined ? '' : `${figure.more ? '>=' : '<='} ${bar}`,
-      verdict,
+      bar === undefined ? '' : `${figure.more ? '>=' : '<='} ${shown(bar)}`,
+      bar === undefined ? '' : passes(figure) ? 'met' : 'MISSED',
+      peer === undefined || peerValue === undefined ? '' : `${peer} ${shown(peerValue)}`,
     ]
   })
-  const all = [['figure', 'median', 'unit', 'runs', 'bar', ''], ...rows]
+  const all = [['figure', 'median', 'unit', 'runs', 'bar', '', 'peer'], ...rows]
   const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? []
   return all.map((row) =>
     row
@@ -55,6 +61,10 @@ function tableOf(figures: readonly Figure[]): readonly string[] {
       .join('  ')
       .trimEnd(),
   )
+}
+
+function shown(value: number): string {
+  return String(round(value) ?? '-')
 }
 
 /** Three digits after the point; what was not measured is null. */

@@ -1,5 +1,5 @@
 /**
- * One end of a tunnel as a process of its own, for bench/guard.ts and the end-to-end tests: an embedded guard on a TUN and
+ * One end of a tunnel as a process of its own, for bench/guard and the end-to-end tests: an embedded guard on a TUN and
  * a socket of the network namespace it is started in. Told by one JSON argument; says `ready` and answers commands of
  * its standard input, one word a line, with one line each: `stats`, `status`, `fail-transmit`, `fail-receive`, `stop`.
  */

@@ -1,15 +1,19 @@
 /**
- * Two network namespaces joined by a veth pair, and programs in them, for bench/guard.ts and the end-to-end tests. Needs
- * root. Everything is gone after `close`: the programs first, by their process ids.
+ * Two network namespaces joined by a veth pair, and programs in them, for bench/guard and the end-to-end tests. Needs
+ * root. Everything is gone after `close`, and when the process exits for whatever reason: the programs first, by their
+ * process ids.
  */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { createInterface, type Interface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { GuardEndOptions } from './guard-end.ts'
 
 export type Side = 'a' | 'b'
+
+export const sides: readonly Side[] = ['a', 'b']
 
 /** Whether the programs may speak on our standard error. */
 const isVerbose = process.argv.includes('--verbose')
@@ -20,17 +24,22 @@ export const outside: Readonly<Record<Side, string>> = { a: '192.168.77.1', b: '
 export class TwoNamespaces {
   readonly #prefix: string
   readonly #children: Set<ChildProcess> = new Set()
+  readonly #onExit = (): void => this.close()
 
   /** `prefix` and a letter name the namespaces. */
   constructor(prefix: string) {
     this.#prefix = prefix
-    for (const side of ['a', 'b'] as const) execFileSync('ip', ['netns', 'add', prefix + side])
-    this.ip('a', ['link', 'add', 'veth0', 'type', 'veth', 'peer', 'name', 'veth0', 'netns', `${prefix}b`])
-    for (const side of ['a', 'b'] as const) {
-      this.ip(side, ['link', 'set', 'lo', 'up'])
-      this.ip(side, ['address', 'add', `${outside[side]}/24`, 'dev', 'veth0'])
-      this.ip(side, ['link', 'set', 'dev', 'veth0', 'up'])
+    process.on('exit', this.#onExit)
+    try {
+      this.#build()
+    } catch (error) {
+      this.close()
+      throw error
     }
+  }
+
+  nameOf(side: Side): string {
+    return this.#prefix + side
   }
 
   ip(side: Side, args: readonly string[]): string {
@@ -39,7 +48,7 @@ export class TwoNamespaces {
 
   /** Its standard output. @throws when it fails */
   run(side: Side, program: string, args: readonly string[]): string {
-    const all = ['netns', 'exec', this.#prefix + side, program, ...args]
+    const all = ['netns', 'exec', this.nameOf(side), program, ...args]
     return execFileSync('ip', all, { encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'pipe'] })
   }
 
@@ -52,14 +61,27 @@ export class TwoNamespaces {
     }
   }
 
+  /** Its standard output so far when it has ended, with whatever status, or after `within` ms, when it is ended. */
+  async output(side: Side, program: string, options: OutputOptions): Promise<string> {
+    const child = this.start(side, program, options.args)
+    const timer = setTimeout(() => child.kill('SIGKILL'), options.within)
+    let text = ''
+    child.stdout?.on('data', (part) => {
+      text += part
+    })
+    await once(child, 'close')
+    clearTimeout(timer)
+    return text
+  }
+
   /** Started inside, and ended with us. */
   start(side: Side, program: string, args: readonly string[]): ChildProcess {
-    const child = spawn('ip', ['netns', 'exec', this.#prefix + side, program, ...args], {
-      stdio: ['pipe', 'pipe', isVerbose ? 'inherit' : 'ignore'],
-    })
-    this.#children.add(child)
-    child.on('exit', () => this.#children.delete(child))
-    return child
+    return this.#spawn('ip', ['netns', 'exec', this.nameOf(side), program, ...args])
+  }
+
+  /** Started outside of both, and ended with them. */
+  startOutside(program: string, args: readonly string[]): ChildProcess {
+    return this.#spawn(program, args)
   }
 
   /** A guard of ours, ready. */
@@ -79,12 +101,41 @@ export class TwoNamespaces {
     await Promise.all(ends)
   }
 
+  /** May be called again. */
   close(): void {
+    process.off('exit', this.#onExit)
     for (const child of this.#children) child.kill('SIGKILL')
-    for (const side of ['a', 'b'] as const) execFileSync('ip', ['netns', 'delete', this.#prefix + side])
+    for (const name of sides.map((side) => this.nameOf(side)))
+      if (existsSync(`/run/netns/${name}`)) execFileSync('ip', ['netns', 'delete', name])
+  }
+
+  #build(): void {
+    for (const side of sides) execFileSync('ip', ['netns', 'add', this.nameOf(side)])
+    this.ip('a', ['link', 'add', 'veth0', 'type', 'veth', 'peer', 'name', 'veth0', 'netns', this.nameOf('b')])
+    for (const side of sides) {
+      this.ip(side, ['link', 'set', 'lo', 'up'])
+      this.ip(side, ['address', 'add', `${outside[side]}/24`, 'dev', 'veth0'])
+      this.ip(side, ['link', 'set', 'dev', 'veth0', 'up'])
+    }
+  }
+
+  #spawn(program: string, args: readonly string[]): ChildProcess {
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', isVerbose ? 'inherit' : 'ignore'] })
+    // One that has ended reads no more.
+    child.stdin?.on('error', () => {})
+    this.#children.add(child)
+    child.on('exit', () => this.#children.delete(child))
+    return child
   }
 }
 
+export interface OutputOptions {
+  readonly args: readonly string[]
+  /** ms */
+  readonly within: number
+}
+
+/** A program that answers each line on its standard input with one of JSON. */
 export class GuardEnd {
   readonly child: ChildProcess
   readonly #lines: AsyncIterator<string>

@@ -1,0 +1,47 @@
+/** One TCP stream over the lab's lossy line: ours, the newest wireguard-go, and the bare line, in each round. */
+
+import { fileURLToPath } from 'node:url'
+import { median } from '../../lab/steps.ts'
+import type { Figure } from '../figures.ts'
+import { GuardEnd, type Side, sides } from '../two-namespaces.ts'
+import { atLeast, attempt, type Bench, figure, nameOfNewest, note, ratio } from './bench.ts'
+import { openTunnel } from './carriers.ts'
+import { measure } from './iperf.ts'
+import type { LossyLinkOptions } from './lossy-link.ts'
+
+const between: Readonly<Record<Side, string>> = { a: '192.168.78.1', b: '192.168.78.2' }
+
+/** What each end sends: 2 ms ± 2 ms, 0.25 % loss, 0.5 % held back and overtaken. */
+const link: LossyLinkOptions['link'] = { delay: 0, jitter: 4, loss: 0.0025, reorder: 0.005 }
+
+export async function measureLossy(bench: Bench): Promise<readonly Figure[]> {
+  const values: Record<'ours' | 'newest' | 'raw', number[]> = { ours: [], newest: [], raw: [] }
+  for (let round = 1; round <= bench.rounds; round++)
+    for (const carrier of ['ours', 'newest', 'raw'] as const)
+      await attempt(bench, `lossy line, round ${round}, ${carrier}`, async () => {
+        await openLine(bench)
+        const { pids, address } = await openTunnel(bench.spaces, carrier, { ...bench, between })
+        const { gbps } = await measure(bench.spaces, pids, { address, seconds: bench.seconds, args: [] })
+        values[carrier].push(gbps)
+        note(`${carrier} lossy ${(gbps * 1000).toFixed(1)} Mbit/s`)
+        // The line too: its interfaces go with it.
+        await bench.spaces.endPrograms()
+      })
+  return [
+    atLeast(0.8, ratio('lossy_ratio_bare', values.ours, values.raw)),
+    atLeast(1, ratio('lossy_ratio', values.ours, values.newest)),
+    {
+      ...figure('lossy_gbps', 'Gbit/s', values.ours),
+      peer: nameOfNewest(bench),
+      peer_value: median(values.newest),
+    },
+    figure('lossy_raw_gbps', 'Gbit/s', values.raw),
+  ]
+}
+
+async function openLine({ spaces }: Bench): Promise<void> {
+  const program = fileURLToPath(new URL('./lossy-link.js', import.meta.url))
+  const ends = sides.map((side) => ({ namespace: spaces.nameOf(side), address: between[side] }))
+  const options: LossyLinkOptions = { ends, link }
+  await new GuardEnd(spaces.startOutside(process.execPath, [program, JSON.stringify(options)])).answer()
+}

@@ -11,7 +11,7 @@ import { GuardEnd, outside } from '../two-namespaces.ts'
 import { atLeast, attempt, type Bench, figure, nameOfNewest, note, ratio } from './bench.ts'
 import { openTunnel, port, privateKeys, publicKeyOf, type Tunnel } from './carriers.ts'
 import type { FloodOptions } from './flood-sender.ts'
-import { measure, rssOf } from './iperf.ts'
+import { measure, rssOf, warmUp } from './iperf.ts'
 
 const rate = 50_000
 /** Less is no such flood. */
@@ -46,6 +46,7 @@ export async function measureFlood(bench: Bench): Promise<readonly Figure[]> {
       await attempt(bench, `flood, round ${round}, ${carrier}`, async () => {
         const tunnel = await openTunnel(bench.spaces, carrier, bench)
         const { quiet, flooded, control } = samples[carrier]
+        await warmUp(bench.spaces, tunnel)
         quiet.push((await carry(bench, tunnel)).gbps)
         if (carrier === 'ours') await carry({ ...bench, seconds: warmUpSeconds }, tunnel, port)
         const [pid = 0] = tunnel.pids

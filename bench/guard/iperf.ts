@@ -41,6 +41,11 @@ export async function measure(spaces: TwoNamespaces, pids: readonly number[], op
   }
 }
 
+/** Nobody is measured while it still compiles itself or its buffers grow. */
+export async function warmUp(spaces: TwoNamespaces, options: Pick<IperfOptions, 'address' | 'port'>): Promise<void> {
+  await throughput(spaces, { ...options, seconds: 1, args: [] })
+}
+
 /** Gbit/s received; `undefined` when iperf3 did not say. */
 export async function throughput(spaces: TwoNamespaces, options: IperfOptions): Promise<number | undefined> {
   const { address, port = 5201, seconds, args } = options

@@ -7,7 +7,7 @@ import type { Figure } from '../figures.ts'
 import { outside } from '../two-namespaces.ts'
 import { atLeast, attempt, type Bench, figure, note, ratio } from './bench.ts'
 import { inside, mtu, port, privateKeys, publicKeyOf } from './carriers.ts'
-import { throughput } from './iperf.ts'
+import { throughput, warmUp } from './iperf.ts'
 
 const manyPeers = 8
 const streams = 8
@@ -44,12 +44,12 @@ async function ratesOver(bench: Bench, peers: number): Promise<readonly (number 
   try {
     await startEnds(bench, addresses)
     for (const address of addresses) spaces.run('a', 'ping', ['-c', '1', '-w', '10', '-i', '0.2', address])
-    return await Promise.all(
-      Array.from({ length: streams }, (_, at) => {
-        const address = addresses[at % peers] ?? ''
-        return throughput(spaces, { address, port: firstServer + at, seconds, args: [] })
-      }),
-    )
+    const ends = Array.from({ length: streams }, (_, at) => ({
+      address: addresses[at % peers] ?? '',
+      port: firstServer + at,
+    }))
+    await Promise.all(ends.map((end) => warmUp(spaces, end)))
+    return await Promise.all(ends.map((end) => throughput(spaces, { ...end, seconds, args: [] })))
   } finally {
     await spaces.endPrograms()
     for (const at of addresses.keys()) spaces.tryRun('b', 'ip', ['rule', 'del', 'table', tableOf(at)])

@@ -5,7 +5,7 @@ import { median } from '../../lab/steps.ts'
 import type { Figure } from '../figures.ts'
 import { atLeast, attempt, type Bench, figure, nameOfNewest, note, ratio } from './bench.ts'
 import { type Carrier, debian, openTunnel, type Tunnel } from './carriers.ts'
-import { measure, type Sample } from './iperf.ts'
+import { measure, type Sample, warmUp } from './iperf.ts'
 
 const measurements = {
   tcp1: [],
@@ -37,8 +37,8 @@ export async function measureThroughput(bench: Bench, wants: (what: string) => b
     for (const carrier of carriers)
       await attempt(bench, `round ${round}, ${carrier}`, async () => {
         const tunnel = await openTunnel(bench.spaces, carrier, bench)
+        await warmUp(bench.spaces, tunnel)
         for (const what of ofCarrier[carrier].filter(wants)) await one(bench, tunnel, what, results)
-        // Last, so that neither end is measured while it still compiles itself.
         if (wants('ping')) results.addPing(carrier, pingTime(bench, tunnel))
         await tunnel.close()
       })

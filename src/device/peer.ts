@@ -138,6 +138,7 @@ export class Peer implements AsyncDisposable {
         peer: this.name,
         link: this.#link,
         puncher,
+        guardKind: tunnel.guard.kind,
         guardPeer,
         cached: () => this.#cached,
         remember: (cached) => {

@@ -90,6 +90,18 @@ test('peers are stored and read back, with and without a last meeting', () => {
   assert.equal(read[1]?.cached, undefined)
 })
 
+test('what the guard of a peer told of itself is kept with the last meeting, and may be missing', () => {
+  const cached = { remote: { address: '203.0.113.5', port: 1 }, presharedKey: new SecretKey(new Uint8Array(32)) }
+  const guardParameters = Uint8Array.of(1, 2, 3)
+  const peers = rememberMeeting(pinned(makeCard('home'), makeCard('office')), 'home', { ...cached, guardParameters })
+  const text = JSON.stringify(encodePeers(rememberMeeting(peers, 'office', cached)))
+  const [home, office] = parsePeers(JSON.parse(text))
+  assert.deepEqual(home?.cached?.guardParameters, guardParameters)
+  assert.equal(office?.cached?.guardParameters, undefined)
+  const long = Buffer.alloc(257).toString('base64')
+  refused(() => parsePeers(JSON.parse(text.replace('"AQID"', `"${long}"`))), 'STATE_DAMAGED')
+})
+
 test('a meeting with a peer that was forgotten meanwhile leaves nothing behind', () => {
   const peers = pinned(makeCard('home'))
   const cached = { remote: { address: '203.0.113.5', port: 1 }, presharedKey: new SecretKey(new Uint8Array(32)) }

@@ -33,6 +33,8 @@ export interface CachedMeeting {
   readonly remote: Endpoint
   /** The last agreed pre-shared key, 32 bytes. */
   readonly presharedKey: SecretKey
+  /** What the peer's guard told of itself (api/roles.ts, `Guard.parameters`), at most 256 bytes. */
+  readonly guardParameters?: Uint8Array | undefined
 }
 
 /** In the order of pinning; names are unique. A value: every change gives a new list. */
@@ -40,6 +42,9 @@ export type PinnedPeers = readonly PinnedPeer[]
 
 /** Our choice: far more devices than one person has, few enough to read a damaged file safely. */
 const maximumPeers = 256
+
+/** As in a hello (session/messages.ts). */
+const maximumGuardParameters = 256
 
 /**
  * Pins a card. A name that another peer has already gets a number added.
@@ -124,7 +129,11 @@ export function encodePeers(peers: PinnedPeers): unknown {
     tunnelKey: toBase64(peer.tunnelKey),
     pinnedAt: peer.pinnedAt,
     ...(peer.cached && {
-      cached: { remote: peer.cached.remote, presharedKey: storeSecret(peer.cached.presharedKey) },
+      cached: {
+        remote: peer.cached.remote,
+        presharedKey: storeSecret(peer.cached.presharedKey),
+        ...(peer.cached.guardParameters && { guardParameters: toBase64(peer.cached.guardParameters) }),
+      },
     }),
     ...(peer.announced && { announced: peer.announced }),
   }))
@@ -149,6 +158,9 @@ const storedPeers = v.object({
               port: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)),
             }),
             presharedKey: storedSecret(32),
+            guardParameters: v.optional(
+              storedBytes((bytes) => (bytes.length <= maximumGuardParameters ? bytes : undefined)),
+            ),
           }),
         ),
         announced: v.optional(

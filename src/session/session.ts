@@ -7,11 +7,12 @@
 import type { Endpoint } from '../api/endpoint.ts'
 import { errorMessage, PunchGuardError } from '../api/errors.ts'
 import type { SecretKey } from '../api/keys.ts'
-import type { GuardPeer, Path, Puncher } from '../api/roles.ts'
+import type { GuardKind, GuardPeer, Path, Puncher } from '../api/roles.ts'
 import { type Clock, delay } from '../util/clock.ts'
 import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import { backoff } from './backoff.ts'
+import { type GuardConflict, guardConflict, guardParametersOf, introduceGuards, isReady } from './guards.ts'
 import type { PeerLink } from './link.ts'
 import { explain, type SessionState } from './state.ts'
 
@@ -19,6 +20,8 @@ import { explain, type SessionState } from './state.ts'
 export interface CachedPath {
   readonly remote: Endpoint
   readonly presharedKey: SecretKey
+  /** What the peer's guard told of itself (`Guard.parameters`). */
+  readonly guardParameters?: Uint8Array | undefined
 }
 
 export interface SessionParts {
@@ -26,6 +29,7 @@ export interface SessionParts {
   readonly peer: string
   readonly link: PeerLink
   readonly puncher: Puncher
+  readonly guardKind: GuardKind
   readonly guardPeer: GuardPeer
   readonly cached: () => CachedPath | undefined
   readonly remember: (path: CachedPath) => void
@@ -62,6 +66,7 @@ export async function runSession(parts: SessionParts, signal: AbortSignal): Prom
   const { guardPeer, link, enter } = parts
   let failures = 0
   let loss: string | undefined
+  using _guards = introduceGuards(parts)
   while (!signal.aborted) {
     try {
       await using path = await openPath(loss === undefined ? parts : healing(parts, loss), {
@@ -130,6 +135,7 @@ async function resumePath(
   const { puncher, link, clock, random } = parts
   const { cached, signal } = options
   for (let tries = 1; ; tries++) {
+    await link.until(() => guardConflict(parts) === undefined, signal)
     const limit = new AbortController()
     using _ = clock.after(resumeTimeout, () => limit.abort(beginAgain))
     try {
@@ -160,7 +166,7 @@ async function punchPath(
     const restart = new AbortController()
     using _limit = clock.after(punchTimeout, () => restart.abort(outOfTime(parts.peer)))
     using _link = link.subscribe((event) => {
-      if (event.kind === 'punch-restarted' || !isReady(link)) restart.abort(beginAgain)
+      if (event.kind === 'punch-restarted' || !isReady(parts)) restart.abort(beginAgain)
     })
     try {
       return await puncher.open({
@@ -188,19 +194,18 @@ async function reach(parts: SessionParts, signal: AbortSignal): Promise<void> {
       })
     } else if (state.kind === 'secure' && state.hello?.up === false) {
       enter({ kind: 'reaching', reason: `${peer} is there, but switched off`, hint: `run punchguard up on ${peer}` })
+    } else {
+      const conflict = guardConflict(parts)
+      if (conflict !== undefined) enter({ kind: 'reaching', ...conflict })
     }
   }
-  if (!isReady(link)) report()
+  if (!isReady(parts)) report()
   using _ = link.subscribe((event) => {
-    if (event.kind === 'state' && !isReady(link)) report()
+    if (event.kind === 'state' && !isReady(parts)) report()
   })
-  await link.until(() => isReady(link) || link.state.kind === 'refused', signal)
+  await link.until(() => isReady(parts) || link.state.kind === 'refused', signal)
   if (link.state.kind === 'refused')
     throw new PunchGuardError('PEER_REFUSED', link.state.reason, { hint: 'see status' })
-}
-
-function isReady(link: PeerLink): boolean {
-  return link.state.kind === 'secure' && link.state.hello?.up === true
 }
 
 /** Starts the tunnel on the path; returns when packets passed both ways. */
@@ -210,6 +215,8 @@ async function join(
 ): Promise<void> {
   const { guardPeer, link, clock, enter } = parts
   const { path, signal } = options
+  const known = guardConflict(parts)
+  if (known !== undefined) throw noCommonGuard(known)
   enter({ kind: 'joining', path })
   // The end that finishes the key agreement last starts the handshake: then both hold the same pre-shared key. On a
   // resumed path both hold the one of last time, and only one end may be in need of a handshake.
@@ -231,7 +238,9 @@ async function join(
         if (event.kind === 'established') settle(resolve)
       }),
       link.subscribe((event) => {
-        if (event.kind === 'agreed') use()
+        const conflict = guardConflict(parts)
+        if (conflict !== undefined) settle(() => reject(noCommonGuard(conflict)))
+        else if (event.kind === 'agreed') use()
       }),
       clock.after(joinPatience, () => {
         if (parts.presharedKey() !== undefined) guardPeer.use(path, { initiate: true })
@@ -255,7 +264,8 @@ async function watch(
   enter({ kind: 'connected', path })
   const remember = (): void => {
     const presharedKey = parts.presharedKey()
-    if (presharedKey !== undefined) parts.remember({ remote: path.status().remote, presharedKey })
+    const guardParameters = guardParametersOf(parts)
+    if (presharedKey !== undefined) parts.remember({ remote: path.status().remote, presharedKey, guardParameters })
   }
   remember()
   using _resumes = acceptResumes(parts, path)
@@ -280,11 +290,17 @@ async function watch(
       signal.removeEventListener('abort', onAbort)
       resolve(reason)
     }
+    const onState = (): void => {
+      const conflict = guardConflict(parts)
+      if (conflict !== undefined) finish(conflict.reason)
+      else if (isReady(parts)) remember()
+    }
     const subscription = link.subscribe((event) => {
       if (event.kind === 'agreed') remember()
       else if (event.kind === 'punch-restarted' && clock.now() >= graceUntil) finish(`${peer} asks for a new path`)
       else if (link.state.kind === 'secure' && link.state.hello?.up === false) finish(`${peer} was switched off`)
       else if (link.state.kind === 'refused') finish(link.state.reason)
+      else onState()
     })
     signal.addEventListener('abort', onAbort, { once: true })
     void path.lost.then(finish)
@@ -328,7 +344,7 @@ async function rest(
   const change = new AbortController()
   const wake = (): void => change.abort(beginAgain)
   using _link = link.subscribe((event) => {
-    if (event.kind !== 'state' || isReady(link)) wake()
+    if (event.kind !== 'state' || isReady(parts)) wake()
   })
   using _network = parts.watchNetwork(wake)
   await delay(clock, pause, AbortSignal.any([signal, change.signal])).catch(() => {})
@@ -366,6 +382,10 @@ function outOfTime(peer: string): PunchGuardError {
   return new PunchGuardError('TIMEOUT', `No path to ${peer} was found in ${punchTimeout / 1000} s`, {
     hint: 'try another network on either side',
   })
+}
+
+function noCommonGuard({ reason, hint }: GuardConflict): PunchGuardError {
+  return new PunchGuardError('GUARD_UNAVAILABLE', reason, { hint })
 }
 
 function noHandshake(peer: string): PunchGuardError {

@@ -23,7 +23,7 @@ import type {
   SecretState,
   SignalChannel,
 } from '../../src/api/roles.ts'
-import { fromBase64, toBase64 } from '../../src/util/bytes.ts'
+import { fromBase64, toBase64, toHex } from '../../src/util/bytes.ts'
 import type { Clock } from '../../src/util/clock.ts'
 import { Listeners } from '../../src/util/listeners.ts'
 
@@ -209,6 +209,8 @@ export class FakeGuardPeer implements GuardPeer {
   answers = true
   uses: { readonly path: Path | undefined; readonly initiate: boolean }[] = []
   keys = 0
+  /** What was told of the peer's guard, and how many paths had been used by then. */
+  met: { readonly parameters: string; readonly uses: number }[] = []
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -225,7 +227,9 @@ export class FakeGuardPeer implements GuardPeer {
 
   async setAllowedIps(): Promise<void> {}
 
-  meet(): void {}
+  meet(parameters: Uint8Array): void {
+    this.met.push({ parameters: toHex(parameters), uses: this.uses.length })
+  }
 
   stats(): GuardPeerStats {
     return {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { otrFingerprint, SecretKey } from '../../src/api/keys.ts'
+import type { GuardKind } from '../../src/api/roles.ts'
 import { PeerLink } from '../../src/session/link.ts'
 import { type CachedPath, runSession } from '../../src/session/session.ts'
 import { advance, explain, type SessionState } from '../../src/session/state.ts'
@@ -28,8 +29,12 @@ class End {
   cached: CachedPath | undefined
   presharedKey: SecretKey | undefined
   up = true
+  guardKind: GuardKind = 'embedded'
+  /** As the hello says it. */
+  guardName = 'embedded'
+  guardParameters: Uint8Array = new Uint8Array(0)
   state: SessionState = { kind: 'down' }
-  readonly #controller: AbortController = new AbortController()
+  #controller: AbortController = new AbortController()
   #done: Promise<void> = Promise.resolve()
 
   constructor(
@@ -53,11 +58,11 @@ class End {
       initiator: isA,
       hello: () => ({
         up: this.up,
-        guards: ['embedded'],
+        guards: [this.guardName],
         addresses: [],
         fixedAddresses: false,
         networks: [],
-        guardParameters: new Uint8Array(0),
+        guardParameters: this.guardParameters,
       }),
       clock,
       logger: silentLogger,
@@ -68,11 +73,13 @@ class End {
   }
 
   start(): void {
+    this.#controller = new AbortController()
     this.#done = runSession(
       {
         peer: 'peer',
         link: this.link,
         puncher: this.puncher,
+        guardKind: this.guardKind,
         guardPeer: this.guardPeer,
         cached: () => this.cached,
         remember: (cached) => {
@@ -307,6 +314,104 @@ test('an end that comes back from a restart is met again by the end that stayed'
   b.puncher.opened.at(-1)?.lose('the cable was pulled')
   await clock.advance(100)
   assert.equal(await clock.runUntil(connected(a, b), 3000), true)
+  await a.stop()
+  await b.stop()
+})
+
+test('two ends without a common guard wait for each other, say so with what to do, and open no path', async () => {
+  const { clock, a, b } = pair()
+  b.guardKind = 'openvpn'
+  b.guardName = 'openvpn'
+  a.start()
+  b.start()
+  await clock.advance(60_000)
+  assert.equal(a.state.kind, 'reaching')
+  assert.deepEqual(explain(a.state, 'peer'), {
+    reason: 'peer carries packets with openvpn, this device with embedded: they do not understand each other',
+    hint: 'set guard to the same in config.toml on both, or leave it out on both',
+  })
+  assert.match(explain(b.state, 'peer').reason, /^peer carries packets with embedded, this device with openvpn/)
+  assert.deepEqual([a.puncher.opened.length, a.guardPeer.uses.length, a.guardPeer.met.length], [0, 0, 0])
+  await b.stop()
+  b.guardKind = 'kernel'
+  b.guardName = 'kernel'
+  b.link.announce()
+  b.start()
+  assert.equal(await clock.runUntil(connected(a, b), 1000), true, 'any two WireGuards understand each other')
+  await a.stop()
+  await b.stop()
+})
+
+test('a guard that nobody knows here is not understood, and its name is not repeated when it is none', async () => {
+  for (const [name, said] of [
+    ['wireguard-2', /with wireguard-2,/],
+    ['\u001b[31m', /with a guard without a name,/],
+  ] as const) {
+    const { clock, a, b } = pair()
+    b.guardName = name
+    a.start()
+    b.start()
+    await clock.advance(5000)
+    assert.equal(a.state.kind, 'reaching')
+    assert.match(explain(a.state, 'peer').reason, said)
+    await a.stop()
+    await b.stop()
+  }
+})
+
+test('a peer that comes back with another guard is not resumed, and met again when it is set right', async () => {
+  const { clock, a, b } = pair()
+  a.start()
+  b.start()
+  await clock.runUntil(connected(a, b), 3000)
+  a.puncher.cachedAnswers = true
+  b.guardName = 'openvpn'
+  b.link.announce()
+  await clock.advance(10_000)
+  assert.equal(a.state.kind, 'reaching')
+  assert.equal(a.puncher.resumes, 0)
+  b.guardName = 'embedded'
+  b.link.announce()
+  assert.equal(await clock.runUntil(connected(a), 3000), true)
+  await a.stop()
+  await b.stop()
+})
+
+test('the guard is told what the other one says of itself before it is used, and again when that changes', async () => {
+  const { clock, a, b } = pair()
+  b.guardParameters = Uint8Array.of(1, 2)
+  a.start()
+  b.start()
+  await clock.runUntil(connected(a, b), 3000)
+  assert.deepEqual(a.guardPeer.met, [{ parameters: '0102', uses: 0 }])
+  assert.deepEqual(a.cached?.guardParameters, Uint8Array.of(1, 2))
+  b.link.announce()
+  b.guardParameters = Uint8Array.of(3)
+  b.link.announce()
+  await clock.advance(100)
+  assert.deepEqual(
+    a.guardPeer.met.map(({ parameters }) => parameters),
+    ['0102', '03'],
+  )
+  assert.deepEqual(a.cached?.guardParameters, Uint8Array.of(3))
+  await a.stop()
+  await b.stop()
+})
+
+test('on a resumed path the guard is told what the other one said last time', async () => {
+  const { clock, a, b } = pair()
+  const presharedKey = new SecretKey(new Uint8Array(32))
+  for (const end of [a, b]) {
+    end.network.setOnline(false)
+    const guardParameters = Uint8Array.of(7)
+    end.cached = { remote: { address: '203.0.113.9', port: 4 }, presharedKey, guardParameters }
+    end.presharedKey = presharedKey
+    end.puncher.cachedAnswers = true
+    end.start()
+  }
+  assert.equal(await clock.runUntil(connected(a, b), 1000), true)
+  assert.deepEqual(a.guardPeer.met, [{ parameters: '07', uses: 0 }])
+  assert.deepEqual(a.cached?.guardParameters, Uint8Array.of(7))
   await a.stop()
   await b.stop()
 })

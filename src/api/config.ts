@@ -11,6 +11,7 @@ import { publicBootstrapNodes, publicStunServers } from './default-servers.ts'
 import { deviceNameFromHost, deviceNameRule, isDeviceName } from './device-name.ts'
 import { parseHostPort } from './endpoint.ts'
 import { PunchGuardError } from './errors.ts'
+import type { GuardKind } from './roles.ts'
 import { isTunnelAddress } from './tunnel-addresses.ts'
 
 export interface BootstrapNode {
@@ -38,7 +39,7 @@ export interface Config {
   /** Our addresses in the tunnel; empty: derived from our key (api/tunnel-addresses.ts). */
   readonly addresses: readonly string[]
   readonly mtu: number
-  readonly guard: 'embedded'
+  readonly guard: GuardKind
   readonly bootstrap: readonly BootstrapNode[]
   readonly stun: readonly HostPort[]
   /** UDP port of the Tox node; 0: the first free one of 33445..33545. */
@@ -51,6 +52,9 @@ export interface Config {
  * WireGuard's padding adds nothing to a full one.
  */
 export const defaultMtu = 1392
+
+/** What may carry the packets. */
+const guards = ['embedded', 'wireguard-go'] as const satisfies readonly GuardKind[]
 
 const limits = { bootstrap: 64, stun: 16, addresses: 4, tcp: 8 } as const
 
@@ -114,7 +118,7 @@ const schema = v.strictObject({
     v.pipe(v.number('must be a number'), v.integer(mtuRule), v.minValue(1280, mtuRule), v.maxValue(1420, mtuRule)),
     defaultMtu,
   ),
-  guard: v.optional(v.literal('embedded', 'must be "embedded"'), 'embedded'),
+  guard: v.optional(v.picklist(guards, `must be one of ${guards.map((guard) => `"${guard}"`).join(', ')}`), 'embedded'),
   bootstrap: v.optional(
     v.pipe(
       v.array(bootstrapSchema, 'must be a list of nodes'),
@@ -176,7 +180,7 @@ export function renderDefaultConfig(): string {
 # Largest packet inside the tunnel, 1280 to 1420 bytes. ${defaultMtu} crosses Ethernet, PPPoE and DS-Lite lines unbroken.
 # mtu = ${defaultMtu}
 
-# What carries the packets. "embedded": WireGuard inside this program.
+# What carries the packets. "embedded": WireGuard inside this program. "wireguard-go": the program of that name.
 # guard = "embedded"
 
 # STUN servers, which tell this device its public address.

@@ -138,7 +138,7 @@ export class Peer implements AsyncDisposable {
         peer: this.name,
         link: this.#link,
         puncher,
-        guardKind: tunnel.guard.kind,
+        guardKind: parts.guard,
         guardPeer,
         cached: () => this.#cached,
         remember: (cached) => {

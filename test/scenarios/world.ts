@@ -9,6 +9,7 @@ import type { LinkSettings } from '../../lab/model/link.ts'
 import { type Config, parseConfig } from '../../src/api/config.ts'
 import type { DeviceEvent } from '../../src/api/device.ts'
 import { SecretKey } from '../../src/api/keys.ts'
+import type { GuardKind } from '../../src/api/roles.ts'
 import { assembleDevice } from '../../src/device/backends.ts'
 import { openEmbeddedGuard } from '../../src/device/embedded.ts'
 import type { PunchGuard } from '../../src/device/punchguard.ts'
@@ -150,6 +151,8 @@ export class SimulatedDevice {
   clockError: number
   /** That the device's machine has routes to, besides the simulated internet. */
   networks: readonly string[] = []
+  /** What the next start says that it carries packets with; here it is always the embedded one. */
+  guard: GuardKind = 'embedded'
   #running: PunchGuard | undefined
   #tun: MemoryTun | undefined
   #process = { alive: false }
@@ -194,7 +197,7 @@ export class SimulatedDevice {
     }
     const device = await world.clock.settle(
       assembleDevice({
-        config: this.#config,
+        config: { ...this.#config, guard: this.guard },
         store: {
           read: (name) => this.store.read(name),
           write: async (name, value) => {

@@ -127,3 +127,29 @@ test('forgetting a peer cuts it off', async () => {
   await world.clock.advance(30_000)
   assert.notEqual(b.running.status().peers[0]?.state, 'connected')
 })
+
+test('two devices without a common guard pair, say why there is no tunnel, and connect when one is set right', async () => {
+  const { world, a, b } = await twoDevices('no common guard')
+  await using _ = world
+  await b.stop()
+  b.guard = 'openvpn'
+  await b.start()
+  await pairDevices(a, b)
+  await world.clock.settle(a.running.up(), 5000)
+  await world.clock.settle(b.running.up(), 5000)
+  await world.clock.advance(30_000)
+  for (const [device, theirs, ours] of [
+    [a, 'b carries packets with openvpn', 'embedded'],
+    [b, 'a carries packets with embedded', 'openvpn'],
+  ] as const) {
+    const [peer] = device.running.status().peers
+    assert.equal(peer?.state, 'reaching')
+    assert.equal(peer?.reason, `${theirs}, this device with ${ours}: they do not understand each other`)
+    assert.match(peer?.hint ?? '', /^set guard to the same in config\.toml on both/)
+  }
+  await b.stop()
+  b.guard = 'wireguard-go'
+  await b.start()
+  await untilConnected(a, b, 60_000)
+  assert.ok(await a.reaches(b, 1000))
+})

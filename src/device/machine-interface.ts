@@ -7,9 +7,15 @@ import { PunchGuardError } from '../api/errors.ts'
 import { hostPrefix, isIpv6 } from '../api/ip-prefix.ts'
 import { NetworkInterface } from '../net/interface.ts'
 import { hasIpv6, overlapsLiveRoute } from '../net/ip-command.ts'
+import type { RunCommand } from '../net/run-command.ts'
 import type { UndoLog } from '../net/undo-log.ts'
 import type { PeerRoutes, TunnelInterface } from './parts.ts'
 import { Serial } from './serial.ts'
+
+interface Parts {
+  readonly log: UndoLog
+  readonly run?: RunCommand
+}
 
 interface Route extends AsyncDisposable {
   readonly interfaceName: string
@@ -17,7 +23,7 @@ interface Route extends AsyncDisposable {
 }
 
 export class MachineInterface implements TunnelInterface, AsyncDisposable {
-  readonly #log: UndoLog
+  readonly #parts: Parts
   readonly #main: NetworkInterface
   /** The guard's, and those that it has for single peers. */
   readonly #interfaces: Map<string, NetworkInterface>
@@ -26,27 +32,24 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
   readonly #routes: Map<string, Map<string, Route>> = new Map()
   readonly #serial: Serial = new Serial()
 
-  private constructor(main: NetworkInterface, log: UndoLog) {
+  private constructor(main: NetworkInterface, parts: Parts) {
     this.#main = main
-    this.#log = log
+    this.#parts = parts
     this.#interfaces = new Map([[main.name, main]])
   }
 
   /** An interface that is there, such as a TUN. @throws PunchGuardError GUARD_UNAVAILABLE */
-  static async adopt(options: { readonly name: string; readonly log: UndoLog }): Promise<MachineInterface> {
-    return new MachineInterface(await NetworkInterface.adopt(options), options.log)
+  static async adopt(options: Parts & { readonly name: string }): Promise<MachineInterface> {
+    return new MachineInterface(await NetworkInterface.adopt(options), options)
   }
 
   /** An interface of a kernel driver, deleted at the end. @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED */
-  static async create(options: {
-    readonly name: string
-    readonly type: string
-    readonly mtu: number
-    readonly log: UndoLog
-  }): Promise<MachineInterface> {
+  static async create(
+    options: Parts & { readonly name: string; readonly type: string; readonly mtu: number },
+  ): Promise<MachineInterface> {
     const main = await NetworkInterface.create(options)
     await main.setMtu(options.mtu)
-    return new MachineInterface(main, options.log)
+    return new MachineInterface(main, options)
   }
 
   /** With the first addresses the interface goes up. @throws PunchGuardError ADDRESS_IN_USE; nothing has changed then */
@@ -107,7 +110,7 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
   async #interfaceNamed(name: string): Promise<NetworkInterface> {
     const known = this.#interfaces.get(name)
     if (known !== undefined) return known
-    const adopted = await NetworkInterface.adopt({ name, log: this.#log })
+    const adopted = await NetworkInterface.adopt({ ...this.#parts, name })
     this.#interfaces.set(name, adopted)
     return adopted
   }
@@ -115,7 +118,8 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
   /** Our address must not lie in a network that this machine is on: its packets would go astray. */
   async #refuseTaken(address: string): Promise<void> {
     if (isIpv6(address)) return
-    const route = await overlapsLiveRoute(hostPrefix(address), { ignoreInterfaces: [...this.#interfaces.keys()] })
+    const ignoreInterfaces = [...this.#interfaces.keys()]
+    const route = await overlapsLiveRoute(hostPrefix(address), { ...this.#parts, ignoreInterfaces })
     if (route === undefined) return
     const via = route.via === undefined ? '' : ` (${route.via})`
     throw new PunchGuardError(

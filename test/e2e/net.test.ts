@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { PunchGuardError } from '../../src/api/errors.ts'
+import { MachineInterface } from '../../src/device/machine-interface.ts'
 import { c, type SystemCalls, systemCalls } from '../../src/net/ffi.ts'
 import { systemHost } from '../../src/net/host-network.ts'
 import { NetworkInterface } from '../../src/net/interface.ts'
@@ -194,6 +195,31 @@ test('address, MTU and route are set on an interface and taken back', { timeout:
   assert.equal(await ip('-4', 'route'), '')
   await log[Symbol.asyncDispose]()
   assert.equal(existsSync(path), false)
+})
+
+test('addresses and routes become what they shall be, and what stays is not touched', { timeout: 10_000 }, async () => {
+  await using tun = open({ name: 'pg0' })
+  const log = await UndoLog.open(join(folder, 'plan.jsonl'), { run: runInside })
+  const tunnel = await MachineInterface.adopt({ name: tun.name, log, run: runInside })
+  const addresses = async (): Promise<readonly string[]> =>
+    [...(await ip('-o', 'address', 'show', 'dev', 'pg0')).matchAll(/inet6? (10\S+|fd\S+)/g)].map(([, one]) => one ?? '')
+  await tunnel.setAddresses(['10.70.1.2', 'fd70::2'])
+  await tunnel.setAddresses(['10.70.1.9', 'fd70::2'])
+  assert.deepEqual(await addresses(), ['10.70.1.9/32', 'fd70::2/128'])
+
+  const interfaceName = 'pg0'
+  await tunnel.setRoutes('home', { interfaceName, cidrs: ['10.70.1.3/32', 'fd70::3/128'] })
+  await tunnel.setRoutes('home', { interfaceName, cidrs: ['10.70.1.3/32', 'fd70::4/128'], mtu: 1240 })
+  assert.match(await ip('-4', 'route'), /^10\.70\.1\.3 dev pg0 scope link mtu 1240/m)
+  assert.match(await ip('-6', 'route'), /^fd70::4 dev pg0 metric 1024 mtu 1280/m)
+  assert.doesNotMatch(await ip('-6', 'route'), /fd70::3/)
+  await tunnel.setRoutes('home', { interfaceName, cidrs: ['10.70.1.3/32'] })
+  assert.match(await ip('-4', 'route'), /^10\.70\.1\.3 dev pg0 scope link ?$/m)
+  await tunnel.setRoutes('home', { interfaceName, cidrs: [] })
+  assert.equal(await ip('-4', 'route'), '')
+  await tunnel[Symbol.asyncDispose]()
+  assert.deepEqual(await addresses(), [])
+  await log[Symbol.asyncDispose]()
 })
 
 test('what a killed process left behind is removed at the next start, and nothing else', {

@@ -1,7 +1,8 @@
-// node scripts/run.mjs PROGRAM [ARG ...]: builds, then is dist/PROGRAM.
+// node scripts/run.mjs PROGRAM [ARG ...]: builds, then runs dist/PROGRAM with our standard streams and exit status.
 
-import { prepare, program } from './prepare.mjs'
+import { join } from 'node:path'
+import { prepare, root, run } from './prepare.mjs'
 
-await prepare()
-const [name] = process.argv.splice(2, 1)
-await program(name)
+prepare()
+const [program, ...args] = process.argv.slice(2)
+run(process.execPath, ['--enable-source-maps', join(root, 'dist', program), ...args])

@@ -25,7 +25,8 @@ export interface LabOptions {
 export const labHelp: string = `Usage: npm start -- [OPTION ...]
 
 Builds a small internet on this machine, lets two devices behind two NATs pair, connect, ping, copy a file and survive a
-change of address, and takes everything down again. Needs Linux with iproute2 and util-linux.
+change of address, and takes everything down again. Needs Linux with iproute2 and util-linux, and user namespaces with
+/dev/net/tun for an ordinary user; else it runs as root, through sudo, and says so.
 
   --nat-a KIND, --nat-b KIND  the NAT of each site (default eim-apdf), as
                               MAPPING/FILTERING[/PORTS] in the words of RFC 4787:

@@ -2,4 +2,4 @@
 
 import { prepare } from './prepare.mjs'
 
-prepare()
+await prepare()

@@ -1,19 +1,53 @@
 // Installs what package-lock.json names and compiles the sources, each only when something changed.
-// Used by every npm script, so that a fresh clone needs no other command first.
+// Used by every npm script, so that a fresh clone needs no other command first. Root does both as the owner of the clone.
 
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { constants, tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 
 /** Runs a program in the clone with our standard streams; exits with its status when it fails. */
-export function run(program, args, options = {}) {
-  const { status, signal, error } = spawnSync(program, args, { cwd: root, stdio: 'inherit', ...options })
-  if (error !== undefined) console.error(`punchguard: error: ${program} could not be started: ${error.message}`)
-  if (status !== 0 || signal !== null) process.exit(status ?? 1)
+export async function run(program, args, options = {}) {
+  const status = await statusOf(program, args, options)
+  if (status !== 0) process.exit(status)
+}
+
+/** The exit status of a program. We outlive it: what asks us to stop is passed on, so that it takes itself down. */
+export function statusOf(program, args, options = {}) {
+  const child = spawn(program, args, { cwd: root, stdio: 'inherit', ...options })
+  let asked
+  const passOn = (name) => {
+    asked = name
+    child.kill(name)
+  }
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP']
+  for (const name of names) process.on(name, passOn)
+  return new Promise((resolve) => {
+    child.on('error', (error) => {
+      console.error(`punchguard: error: ${program} could not be started: ${error.message}`)
+      resolve(1)
+    })
+    child.on('exit', (status, signal) => {
+      const ending = signal ?? (status === 0 ? undefined : asked)
+      resolve(ending === undefined ? status : 128 + constants.signals[ending])
+    })
+  }).finally(() => {
+    for (const name of names) process.off(name, passOn)
+  })
 }
 
 /** Fails early and clearly on a Node.js that is too old. */
@@ -25,14 +59,14 @@ export function checkNode() {
   process.exit(1)
 }
 
-export function install() {
+async function install() {
   const wanted = createHash('sha256')
     .update(readFileSync(join(root, 'package-lock.json')))
     .digest('hex')
   const stamp = join(root, 'node_modules', '.installed')
   if (existsSync(stamp) && (readFileSync(stamp, 'utf8') === wanted || isInstalled())) return
   console.error('Installing dependencies (npm ci) ...')
-  run('npm', ['ci', '--no-fund', '--no-audit', '--loglevel=error'], { stdio: ['ignore', 2, 2] })
+  await run('npm', ['ci', '--no-fund', '--no-audit', '--loglevel=error'], { stdio: ['ignore', 2, 2] })
   writeFileSync(stamp, wanted)
 }
 
@@ -46,10 +80,16 @@ function isInstalled() {
   })
 }
 
+/** Runs a compiled program in this process: what ends one ends the other. */
+export async function program(name) {
+  process.setSourceMapsEnabled(true)
+  await import(pathToFileURL(join(root, 'dist', name)))
+}
+
 const kernels = join('src', 'guard', 'dataplane')
 
 /** Compiles the AssemblyScript of the data plane (kernels.as.ts and what it imports) to a module in base64. */
-function buildKernels() {
+async function buildKernels() {
   const sources = files(join(root, kernels), '.as.ts')
   const folder = join(root, kernels, 'generated')
   const generated = join(folder, 'kernels.ts')
@@ -60,7 +100,7 @@ function buildKernels() {
   mkdirSync(folder, { recursive: true })
   const entry = [join(kernels, 'kernels.as.ts'), '--outFile', wasm, '--baseDir', root]
   const options = ['-O3', '--noAssert', '--runtime', 'stub', '--importMemory', '--enable', 'simd', '--use', 'abort=']
-  run(process.execPath, [join(root, 'node_modules', 'assemblyscript', 'bin', 'asc.js'), ...entry, ...options], {
+  await run(process.execPath, [join(root, 'node_modules', 'assemblyscript', 'bin', 'asc.js'), ...entry, ...options], {
     stdio: ['ignore', 2, 2],
   })
   const base64 = readFileSync(wasm).toString('base64')
@@ -74,8 +114,8 @@ function buildKernels() {
 const sourceFolders = ['src', 'lab', 'test', 'bench']
 
 /** Compiles into dist/ and removes what no longer has a source. */
-export function build() {
-  buildKernels()
+async function build() {
+  await buildKernels()
   const sources = sourceFolders
     .flatMap((folder) => files(join(root, folder), '.ts'))
     .filter((file) => !file.endsWith('.as.ts'))
@@ -89,7 +129,7 @@ export function build() {
   if (existsSync(stamp) && statSync(stamp).mtimeMs >= newest && compiled === sources.length) return
   if (compiled !== sources.length) rmSync(stamp, { force: true })
   console.error('Compiling (tsc) ...')
-  run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.'], {
+  await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.'], {
     stdio: ['ignore', 2, 2],
   })
 }
@@ -103,8 +143,41 @@ export function files(folder, ending) {
     .sort()
 }
 
-export function prepare() {
+/** Everything that must be there before a program of ours can run. */
+export async function prepare() {
   checkNode()
-  install()
-  build()
+  const owner = otherOwner()
+  if (owner !== undefined) return await prepareAs(owner)
+  await install()
+  await build()
+}
+
+/** Who the clone belongs to, if that is somebody else and we are root: what we make in it is to be theirs. */
+function otherOwner() {
+  if (process.getuid?.() !== 0) return undefined
+  const { uid, gid } = statSync(root)
+  return uid === 0 ? undefined : { uid, gid }
+}
+
+async function prepareAs({ uid, gid }) {
+  const home = homeOf(uid)
+  const temporary = home === undefined ? mkdtempSync(join(tmpdir(), 'punchguard-')) : undefined
+  if (temporary !== undefined) chownSync(temporary, uid, gid)
+  const env = { ...process.env, HOME: home ?? temporary }
+  // npm tells its scripts which files of root's it uses.
+  for (const name of ['cache', 'userconfig', 'init_module']) delete env[`npm_config_${name}`]
+  const status = await statusOf(process.execPath, [join(root, 'scripts', 'build.mjs')], { uid, gid, env })
+  if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true })
+  if (status === 0) return
+  if (status < 128) {
+    console.error('punchguard: error: root could not install and build here as the owner of this folder')
+    console.error(`punchguard: hint: run it as that user (number ${uid}), or make the folder yours: chown -R root .`)
+  }
+  process.exit(status)
+}
+
+/** A user's home folder; undefined when the system does not know them, as in a container. */
+function homeOf(uid) {
+  const { status, stdout } = spawnSync('getent', ['passwd', String(uid)], { encoding: 'utf8' })
+  return status === 0 ? stdout.split(':')[5] : undefined
 }

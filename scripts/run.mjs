@@ -1,8 +1,7 @@
-// node scripts/run.mjs PROGRAM [ARG ...]: builds, then runs dist/PROGRAM with our standard streams and exit status.
+// node scripts/run.mjs PROGRAM [ARG ...]: builds, then is dist/PROGRAM.
 
-import { join } from 'node:path'
-import { prepare, root, run } from './prepare.mjs'
+import { prepare, program } from './prepare.mjs'
 
-prepare()
-const [program, ...args] = process.argv.slice(2)
-run(process.execPath, ['--enable-source-maps', join(root, 'dist', program), ...args])
+await prepare()
+const [name] = process.argv.splice(2, 1)
+await program(name)

@@ -1,15 +1,14 @@
 // npm test [-- PART ...]: builds, lints, then runs every test that needs no privileges and, as root on Linux, the
 // namespace end-to-end tests too. With PARTs, only test files whose path contains one of them. Says what it skipped.
 
-import { spawnSync } from 'node:child_process'
 import { join, relative } from 'node:path'
-import { files, prepare, root, run } from './prepare.mjs'
+import { files, prepare, root, run, statusOf } from './prepare.mjs'
 
-prepare()
+await prepare()
 const parts = process.argv.slice(2)
 const chosen = (file) => parts.length === 0 || parts.some((part) => relative(root, file).includes(part))
 if (parts.length === 0)
-  run(process.execPath, [join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome'), 'check', '.'])
+  await run(process.execPath, [join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome'), 'check', '.'])
 
 const dist = join(root, 'dist')
 const all = ['src', 'lab', 'test', 'bench'].flatMap((folder) => files(join(dist, folder), '.test.js')).filter(chosen)
@@ -21,17 +20,17 @@ if (all.length === 0) {
 }
 
 const isRoot = process.platform === 'linux' && process.getuid() === 0
-let status = test(unprivileged, 2)
+let status = await test(unprivileged, 2)
 if (endToEnd.length > 0) {
-  if (isRoot) status = test(endToEnd, 1) || status
+  if (isRoot) status = (await test(endToEnd, 1)) || status
   else console.log('\nSkipped: the namespace end-to-end tests need root on Linux: sudo npm test -- test/e2e')
 }
 process.exit(status)
 
-function test(testFiles, concurrency) {
+async function test(testFiles, concurrency) {
   if (testFiles.length === 0) return 0
   const reporters = ['spec', join(root, 'scripts', 'skipped-reporter.mjs')]
   const args = ['--enable-source-maps', '--test', `--test-concurrency=${concurrency}`]
   for (const reporter of reporters) args.push(`--test-reporter=${reporter}`, '--test-reporter-destination=stdout')
-  return spawnSync(process.execPath, [...args, ...testFiles], { cwd: root, stdio: 'inherit' }).status ?? 1
+  return await statusOf(process.execPath, [...args, ...testFiles])
 }

@@ -66,8 +66,8 @@ async function openEmbedded(options: MachineGuardOptions & { readonly opened: Op
   const log = opened.add(await UndoLog.open(undoLogPath))
   const tun = opened.add(await openOffloadTun({ name: interfaceName, mtu, queueLength }))
   const machineInterface = opened.add(await MachineInterface.adopt({ name: tun.name, log }))
-  await machineInterface.setAddresses(addresses)
-  return openEmbeddedGuard({
+  // Its workers need longer to start than the addresses to be set.
+  const guard = await openEmbeddedGuard({
     ...options,
     socket,
     tun,
@@ -75,4 +75,6 @@ async function openEmbedded(options: MachineGuardOptions & { readonly opened: Op
     clock: systemClock,
     random: systemRandom,
   })
+  await machineInterface.setAddresses(addresses)
+  return guard
 }

@@ -4,8 +4,7 @@
  */
 
 import type { Endpoint } from '../api/endpoint.ts'
-import { PunchGuardError } from '../api/errors.ts'
-import { type SecretKey, shortKey, type TunnelPublicKey } from '../api/keys.ts'
+import { type SecretKey, shortKey } from '../api/keys.ts'
 import type { Guard, GuardEvent, GuardPeer, GuardPeerOptions, GuardPeerStats, GuardStatus, Path } from '../api/roles.ts'
 import type { Tun } from '../net/tun/tun.ts'
 import { assertNever } from '../util/assert-never.ts'
@@ -16,7 +15,8 @@ import { type Logger, silentLogger, withFields } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import type { DataPlane, DataPlaneEvent, PeerId } from './dataplane/data-plane.ts'
 import { type GuardUnderlay, type PacketDevice, PlainDataPlane } from './dataplane/plain.ts'
-import { type Prefix, parsePrefix } from './wireguard/allowed-ips.ts'
+import { parseAllowedIp, refusedPeer } from './peer-options.ts'
+import type { Prefix } from './wireguard/allowed-ips.ts'
 import { WireGuardDevice } from './wireguard/device.ts'
 import { sumCounts } from './wireguard/drop-counter.ts'
 import type { DeviceEffect, Moment } from './wireguard/effects.ts'
@@ -233,18 +233,4 @@ class EmbeddedPeer implements GuardPeer {
     this.#moves?.[Symbol.dispose]()
     this.#controls.remove()
   }
-}
-
-function parseAllowedIp(text: string): Prefix {
-  const prefix = parsePrefix(text)
-  if (prefix !== undefined) return prefix
-  throw new PunchGuardError('CONFIG_INVALID', `${text} is no IP prefix`, {
-    hint: 'write it as ADDRESS/LENGTH, for example 10.64.1.2/32',
-  })
-}
-
-function refusedPeer(publicKey: TunnelPublicKey): PunchGuardError {
-  return new PunchGuardError('PEER_EXISTS', `the tunnel key ${shortKey(publicKey)} cannot be added`, {
-    hint: 'every device needs a key of its own, and can be added once',
-  })
 }

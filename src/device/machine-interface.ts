@@ -27,7 +27,8 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
   readonly #main: NetworkInterface
   /** The guard's, and those that it has for single peers. */
   readonly #interfaces: Map<string, NetworkInterface>
-  readonly #addresses: Map<string, AsyncDisposable> = new Map()
+  /** By address, then by interface: those of single peers have them too. */
+  readonly #addresses: Map<string, Map<NetworkInterface, AsyncDisposable>> = new Map()
   /** By peer, then by prefix. */
   readonly #routes: Map<string, Map<string, Route>> = new Map()
   readonly #serial: Serial = new Serial()
@@ -52,6 +53,27 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
     return new MachineInterface(main, options)
   }
 
+  /** An interface that was made already. */
+  static of(main: NetworkInterface, parts: Parts): MachineInterface {
+    return new MachineInterface(main, parts)
+  }
+
+  /** One more interface, for a single peer, with our addresses. Taken over. Gone when what is given back is disposed. */
+  async addInterface(added: NetworkInterface): Promise<AsyncDisposable> {
+    const remove = (): Promise<void> => this.#serial.run(() => this.#removeInterface(added))
+    try {
+      await this.#serial.run(async () => {
+        this.#interfaces.set(added.name, added)
+        for (const [address, places] of this.#addresses) places.set(added, await added.addAddress(hostPrefix(address)))
+        await added.setUp()
+      })
+    } catch (error) {
+      await remove()
+      throw error
+    }
+    return { [Symbol.asyncDispose]: remove }
+  }
+
   /** With the first addresses the interface goes up. @throws PunchGuardError ADDRESS_IN_USE; nothing has changed then */
   setAddresses(addresses: readonly string[]): Promise<void> {
     return this.#serial.run(async () => {
@@ -59,12 +81,14 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
       for (const address of wanted) await this.#refuseTaken(address)
       for (const address of wanted) {
         if (this.#addresses.has(address)) continue
-        this.#addresses.set(address, await this.#main.addAddress(hostPrefix(address)))
+        const places = new Map<NetworkInterface, AsyncDisposable>()
+        this.#addresses.set(address, places)
+        for (const one of this.#interfaces.values()) places.set(one, await one.addAddress(hostPrefix(address)))
       }
-      for (const [address, added] of this.#addresses) {
+      for (const [address, places] of this.#addresses) {
         if (wanted.includes(address)) continue
         this.#addresses.delete(address)
-        await added[Symbol.asyncDispose]()
+        for (const added of places.values()) await added[Symbol.asyncDispose]()
       }
       await this.#main.setUp()
     })
@@ -89,6 +113,15 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
     await this.#serial.run(async () => {
       for (const one of [...this.#interfaces.values()].reverse()) await one[Symbol.asyncDispose]()
     })
+  }
+
+  async #removeInterface(removed: NetworkInterface): Promise<void> {
+    this.#interfaces.delete(removed.name)
+    for (const places of this.#addresses.values()) places.delete(removed)
+    for (const routes of this.#routes.values()) {
+      for (const [cidr, { interfaceName }] of routes) if (interfaceName === removed.name) routes.delete(cidr)
+    }
+    await removed[Symbol.asyncDispose]()
   }
 
   async #setRoute(

@@ -227,6 +227,22 @@ test('an interface made by us is deleted at the end, known by the index it was g
   assert.equal(kernel.links.has('pg1'), false)
 })
 
+test('a TUN for another program is promised to be deleted before it is made, and nothing is when it is not', {
+  skip,
+}, async () => {
+  const log = await openLog()
+  const make = async ({ name, index }: { readonly name: string; readonly index: number }): Promise<void> => {
+    assert.match(await readFile(path, 'utf8'), new RegExp(`delete-interface.*"pg2","index":${index}`))
+    kernel.add(name, index)
+  }
+  await NetworkInterface.createTun({ name: 'pg2', log, run: kernel.run, make })
+  assert.deepEqual(await undoLeftovers(path, kernel), { undone: 1, gone: 0, failed: [] })
+  assert.equal(kernel.links.has('pg2'), false)
+  const refuse = (): Promise<void> => Promise.reject(new Error('no driver'))
+  await assert.rejects(NetworkInterface.createTun({ name: 'pg3', log, run: kernel.run, make: refuse }), /no driver/)
+  assert.deepEqual(await undoLeftovers(path, kernel), { undone: 0, gone: 0, failed: [] })
+})
+
 test('an interface that is not there cannot be adopted', { skip }, async () => {
   const log = await openLog()
   await assert.rejects(NetworkInterface.adopt({ name: 'pg9', log, run: kernel.run }), /no interface named pg9/)

@@ -7,6 +7,7 @@ import { PunchGuardError } from '../api/errors.ts'
 import { randomBelow, systemRandom } from '../util/random.ts'
 import { currentPlace, explained, familyOption, findLink, type InterfaceIdentity } from './ip-command.ts'
 import { type RunCommand, runCommand } from './run-command.ts'
+import { makePersistentTun, type TunOptions } from './tun/linux.ts'
 import type { Undo } from './undo.ts'
 import type { UndoLog } from './undo-log.ts'
 
@@ -51,10 +52,24 @@ export class NetworkInterface implements AsyncDisposable {
    * @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED
    */
   static async create(options: InterfaceOptions & { readonly type: string }): Promise<NetworkInterface> {
-    const index = ownIndexes.first + randomBelow(systemRandom, ownIndexes.count)
+    const index = newIndex()
     const created = new NetworkInterface(options, index)
     const args = ['link', 'add', 'name', options.name, 'index', String(index), 'type', options.type]
     await created.#change({ kind: 'delete-interface', of: created.#identity }, args)
+    return created
+  }
+
+  /**
+   * A TUN for another program, which opens it by its name and may come and go; it is deleted at the end.
+   * @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED
+   */
+  static async createTun(
+    options: InterfaceOptions & TunOptions & { readonly make?: typeof makePersistentTun },
+  ): Promise<NetworkInterface> {
+    const { make = makePersistentTun } = options
+    const index = newIndex()
+    const created = new NetworkInterface(options, index)
+    await created.#changeBy({ kind: 'delete-interface', of: created.#identity }, () => make({ ...options, index }))
     return created
   }
 
@@ -105,10 +120,14 @@ export class NetworkInterface implements AsyncDisposable {
     }
   }
 
-  async #change(undo: Undo, args: readonly string[]): Promise<number> {
+  #change(undo: Undo, args: readonly string[]): Promise<number> {
+    return this.#changeBy(undo, () => this.#run('ip', args))
+  }
+
+  async #changeBy(undo: Undo, make: () => Promise<unknown>): Promise<number> {
     const id = await this.#log.record(undo)
     try {
-      await this.#run('ip', args)
+      await make()
     } catch (error) {
       await this.#log.forget(id)
       throw explained(error)
@@ -116,6 +135,10 @@ export class NetworkInterface implements AsyncDisposable {
     this.#changes.add(id)
     return id
   }
+}
+
+function newIndex(): number {
+  return ownIndexes.first + randomBelow(systemRandom, ownIndexes.count)
 }
 
 function routeMtu(mtu: number | undefined): readonly string[] {

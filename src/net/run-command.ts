@@ -31,7 +31,7 @@ const packages: Readonly<Record<string, string>> = { ip: 'iproute2', wg: 'wiregu
 /** @throws PunchGuardError GUARD_UNAVAILABLE when the program is not installed; CommandError when it fails */
 export const runCommand: RunCommand = (program, args, options = {}) =>
   new Promise((resolve, reject) => {
-    const settings = { timeout: timeLimit, maxBuffer: outputLimit, env: environment() }
+    const settings = { timeout: timeLimit, maxBuffer: outputLimit, env: programEnvironment() }
     const child = execFile(program, args, settings, (error, stdout, stderr) => {
       if (error === null) resolve(stdout)
       else if (error.code === 'ENOENT') reject(notInstalled(program, error))
@@ -43,7 +43,7 @@ export const runCommand: RunCommand = (program, args, options = {}) =>
   })
 
 /** Plain English messages, and the folders of system programs, which a service or a user's shell may not have. */
-function environment(): NodeJS.ProcessEnv {
+export function programEnvironment(): NodeJS.ProcessEnv {
   const { PATH: path = '/usr/local/bin:/usr/bin:/bin' } = process.env
   return { ...process.env, PATH: `${path}:/usr/local/sbin:/usr/sbin:/sbin`, LC_ALL: 'C' }
 }

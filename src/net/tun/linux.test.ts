@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type ErrorCode, PunchGuardError } from '../../api/errors.ts'
 import { errno } from '../ffi.ts'
-import { openTunDevice, type TunCalls } from './linux.ts'
+import { makePersistentTunNow, openTunDevice, type TunCalls } from './linux.ts'
 
 interface Script {
   /** errno of open, 0 when it succeeds. */
@@ -12,6 +12,8 @@ interface Script {
 }
 
 const tunSetInterface = 0x400454ca
+const setPersistent = 0x400454cb
+const setIndex = 0x400454da
 const setMtu = 0x8922
 
 /** A kernel that follows a script and keeps count of what is open. */
@@ -43,7 +45,8 @@ class FakeCalls implements TunCalls {
 
   ioctl(fd: number, code: number, address: number): number {
     assert.ok(this.opened.has(fd))
-    const view = this.#memory.get(address)
+    // The one whose argument is the value itself.
+    const view = code === setPersistent ? new DataView(new ArrayBuffer(40)) : this.#memory.get(address)
     assert.ok(view !== undefined)
     this.#errno = this.#script.ioctl?.[code] ?? 0
     if (this.#errno !== 0) return -1
@@ -52,9 +55,15 @@ class FakeCalls implements TunCalls {
     this.requests.push({
       code,
       name,
-      value: code === tunSetInterface ? view.getUint16(16, true) : view.getInt32(16, true),
+      value: this.#valueOf(code, view, address),
     })
     return 0
+  }
+
+  #valueOf(code: number, view: DataView, address: number): number {
+    if (code === setPersistent) return address
+    if (code === setIndex) return view.getUint32(0, true)
+    return code === tunSetInterface ? view.getUint16(16, true) : view.getInt32(16, true)
   }
 
   errno(): number {
@@ -99,6 +108,28 @@ test('the interface has the name the kernel chose, and the MTU asked for', () =>
     { code: tunSetInterface, name: 'pg7', value: 0x9001 },
     { code: setMtu, name: 'pg7', value: 1380 },
   ])
+})
+
+test('an interface for another program gets its index first, stays, and is not held open', () => {
+  const calls = new FakeCalls()
+  makePersistentTunNow(calls, { name: 'pg7', mtu: 1380, index: 17_000_000 })
+  assert.deepEqual(
+    calls.requests.map(({ code, value }) => [code, value]),
+    [
+      [setIndex, 17_000_000],
+      [tunSetInterface, 0x9001],
+      [setMtu, 1380],
+      [setPersistent, 1],
+    ],
+  )
+  assert.equal(calls.opened.size, 0)
+  for (const code of [setIndex, setPersistent]) {
+    const refusing = new FakeCalls({ ioctl: { [code]: errno.EPERM } })
+    assert.throws(() => makePersistentTunNow(refusing, { name: 'pg7', index: 17_000_000 }), {
+      code: 'PERMISSION_DENIED',
+    })
+    assert.equal(refusing.opened.size, 0)
+  }
 })
 
 test('each refusal of the kernel is an error that says what to do, and leaves nothing open', () => {

@@ -35,6 +35,8 @@ const largestPacket = 65_535
 
 // linux/if_tun.h and linux/sockios.h
 const tunSetInterface = 0x400454ca
+const setPersistent = 0x400454cb
+const setIndex = 0x400454da
 const setMtu = 0x8922
 const setQueueLength = 0x8943
 const flags = { tun: 0x0001, noPacketInformation: 0x1000, exclusive: 0x8000 } as const
@@ -60,8 +62,36 @@ export function openTunNow(
   return new PolledTun({ file, name, mtu, poll: parts.poll, clock: parts.clock ?? systemClock })
 }
 
-/** Only the descriptor, non-blocking. `extraFlags`: more of TUNSETIFF's flags. */
-export function openTunDevice(system: TunCalls, options: TunOptions & { readonly extraFlags?: number }): TunDevice {
+/**
+ * Makes an interface for another program, which opens it by its name. It stays until it is deleted; there must be none of
+ * its name.
+ * @throws PunchGuardError as `openTun` does
+ */
+export async function makePersistentTun(options: PersistentTunOptions): Promise<void> {
+  makePersistentTunNow(await systemCalls(), options)
+}
+
+export interface PersistentTunOptions extends TunOptions {
+  /** Of the interface. */
+  readonly index: number
+}
+
+export function makePersistentTunNow(system: TunCalls, options: PersistentTunOptions): void {
+  const { fd } = openTunDevice(system, options)
+  const failed = system.ioctl(fd, setPersistent, 1) === -1 ? system.errno() : 0
+  system.close(fd)
+  if (failed !== 0) throw attachFailed(options.name, failed)
+}
+
+interface DeviceOptions extends TunOptions {
+  /** More of TUNSETIFF's flags. */
+  readonly extraFlags?: number
+  /** Of the interface; the system's choice unless told. */
+  readonly index?: number
+}
+
+/** Only the descriptor, non-blocking. */
+export function openTunDevice(system: TunCalls, options: DeviceOptions): TunDevice {
   if (!/^[^\s/:]{1,15}$/.test(options.name) || options.name === '.' || options.name === '..') {
     throw new PunchGuardError('CONFIG_INVALID', `'${options.name}' cannot be the name of an interface`, {
       hint: 'use 1 to 15 letters and digits, such as pg0',
@@ -77,8 +107,13 @@ export function openTunDevice(system: TunCalls, options: TunOptions & { readonly
   }
 }
 
-function attach(system: TunCalls, fd: number, options: TunOptions & { readonly extraFlags?: number }): string {
+function attach(system: TunCalls, fd: number, options: DeviceOptions): string {
   const request = system.allocate(interfaceRequestSize)
+  if (options.index !== undefined) {
+    request.view.setUint32(0, options.index, true)
+    if (system.ioctl(fd, setIndex, request.address) === -1) throw attachFailed(options.name, system.errno())
+    request.bytes.fill(0)
+  }
   const asked = flags.tun | flags.noPacketInformation | flags.exclusive | (options.extraFlags ?? 0)
   request.bytes.set(new TextEncoder().encode(options.name))
   request.view.setUint16(interfaceNameSize, asked, true)

@@ -54,7 +54,7 @@ export interface Config {
 export const defaultMtu = 1392
 
 /** What may carry the packets. */
-const guards = ['embedded', 'wireguard-go'] as const satisfies readonly GuardKind[]
+const guards = ['embedded', 'wireguard-go', 'openvpn'] as const satisfies readonly GuardKind[]
 
 const limits = { bootstrap: 64, stun: 16, addresses: 4, tcp: 8 } as const
 

@@ -14,6 +14,7 @@ import { systemRandom } from '../util/random.ts'
 import type { OpenGuard, OpenGuardOptions, Surroundings } from './backends.ts'
 import { openEmbeddedGuard } from './embedded.ts'
 import { MachineInterface } from './machine-interface.ts'
+import { openOpenvpnGuard } from './openvpn.ts'
 
 export interface MachineOptions {
   /** Name of the tunnel interface. */
@@ -23,7 +24,12 @@ export interface MachineOptions {
   readonly logger: Logger
 }
 
-type MachineGuardOptions = OpenGuardOptions & MachineOptions
+type MachineGuardOptions = OpenGuardOptions &
+  MachineOptions & {
+    readonly opened: Opened
+    /** Told of an interface of ours before it is there. */
+    readonly ownInterface: (name: string) => void
+  }
 
 /** Packets that wait in the interface: a worker takes many at a time. */
 const queueLength = 1000
@@ -34,12 +40,16 @@ export async function thisMachine(options: MachineOptions): Promise<Surroundings
   const { undone, failed } = await undoLeftovers(undoLogPath)
   if (undone > 0) logger.info('took back what the last process left', { changes: undone })
   for (const reason of failed) logger.warn('could not take back a change of the last process', { reason })
+  // A guard may have interfaces of its own for single peers: pg0, pg0-2, …
+  const ourInterfaces = [interfaceName]
+  const ownInterface = (name: string): void => {
+    if (!ourInterfaces.includes(name)) ourInterfaces.push(name)
+  }
   return {
-    host: systemHost({ ignoreInterfaces: [interfaceName] }),
-    // A guard may have interfaces of its own for single peers: pg0, pg0-2, …
-    liveNetworks: () =>
-      liveNetworks({ isOurs: (name) => name === interfaceName || name.startsWith(`${interfaceName}-`) }),
-    openGuard: (kind, asked) => openTogether((opened) => openGuard(kind, { ...options, ...asked, opened })),
+    host: systemHost({ ignoreInterfaces: ourInterfaces }),
+    liveNetworks: () => liveNetworks({ isOurs: (name) => ourInterfaces.includes(name) }),
+    openGuard: (kind, asked) =>
+      openTogether((opened) => openGuard(kind, { ...options, ...asked, opened, ownInterface })),
     clock: systemClock,
     random: systemRandom,
     logger,
@@ -47,20 +57,21 @@ export async function thisMachine(options: MachineOptions): Promise<Surroundings
 }
 
 /** @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED, ADDRESS_IN_USE */
-function openGuard(kind: GuardKind, options: MachineGuardOptions & { readonly opened: Opened }): Promise<OpenGuard> {
+function openGuard(kind: GuardKind, options: MachineGuardOptions): Promise<OpenGuard> {
   switch (kind) {
     case 'embedded':
       return openEmbedded(options)
+    case 'openvpn':
+      return openOpenvpnGuard(options)
     case 'kernel':
     case 'wireguard-go':
-    case 'openvpn':
       throw new Error(`the guard ${kind} is not built yet`)
     default:
       return assertNever(kind)
   }
 }
 
-async function openEmbedded(options: MachineGuardOptions & { readonly opened: Opened }): Promise<OpenGuard> {
+async function openEmbedded(options: MachineGuardOptions): Promise<OpenGuard> {
   const { opened, interfaceName, mtu, undoLogPath, addresses } = options
   const socket = opened.add(await lendable(opened.add(options.socket)))
   const log = opened.add(await UndoLog.open(undoLogPath))

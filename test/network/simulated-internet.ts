@@ -260,7 +260,7 @@ export class SimulatedHost implements HostNetwork {
     }
     const socket = new SimulatedSocket({
       port,
-      send: (bytes, to, whole) => this.#send({ port, whole }, bytes, to),
+      send: (bytes, to) => this.#send(port, bytes, to),
       close: () => void this.#sockets.delete(port),
     })
     this.#sockets.set(port, socket)
@@ -302,12 +302,11 @@ export class SimulatedHost implements HostNetwork {
     bytes.fill(0xdd)
   }
 
-  #send(as: { readonly port: number; readonly whole: boolean }, bytes: Uint8Array, to: Endpoint): void {
-    const { port: sourcePort, whole } = as
+  #send(sourcePort: number, bytes: Uint8Array, to: Endpoint): void {
     const destination = numbers.get(to.address) ?? parseIpv4(to.address)
     if (destination === undefined) return
     const flow = { protocol: 'udp', source: this.#source, sourcePort, destination, destinationPort: to.port } as const
-    this.#options.send({ flow, ttl: defaultTtl, size: bytes.length + headerBytes, payload: bytes.slice(), whole })
+    this.#options.send({ flow, ttl: defaultTtl, size: bytes.length + headerBytes, payload: bytes.slice() })
   }
 
   #freePort(): number {
@@ -317,18 +316,16 @@ export class SimulatedHost implements HostNetwork {
   }
 }
 
-interface SocketOptions {
-  readonly port: number
-  readonly send: (bytes: Uint8Array, to: Endpoint, whole: boolean) => void
-  readonly close: () => void
-}
-
 class SimulatedSocket implements DatagramSocket {
   readonly port: number
-  #open: Pick<SocketOptions, 'send' | 'close'> | undefined
+  #open: { readonly send: (bytes: Uint8Array, to: Endpoint) => void; readonly close: () => void } | undefined
   #receiver: Receiver | undefined
 
-  constructor(options: SocketOptions) {
+  constructor(options: {
+    readonly port: number
+    readonly send: (bytes: Uint8Array, to: Endpoint) => void
+    readonly close: () => void
+  }) {
     this.port = options.port
     this.#open = options
   }
@@ -338,11 +335,7 @@ class SimulatedSocket implements DatagramSocket {
   }
 
   send(bytes: Uint8Array, to: Endpoint): void {
-    this.#open?.send(bytes, to, false)
-  }
-
-  sendWhole(bytes: Uint8Array, to: Endpoint): void {
-    this.#open?.send(bytes, to, true)
+    this.#open?.send(bytes, to)
   }
 
   receive(receiver: Receiver): void {

@@ -12,7 +12,6 @@ import { SecretKey } from '../../src/api/keys.ts'
 import type { GuardKind } from '../../src/api/roles.ts'
 import { assembleDevice } from '../../src/device/backends.ts'
 import { openEmbeddedGuard } from '../../src/device/embedded.ts'
-import type { PeerRoutes } from '../../src/device/parts.ts'
 import type { PunchGuard } from '../../src/device/punchguard.ts'
 import { encodeIdentity } from '../../src/pairing/identity.ts'
 import { answerBindingRequest } from '../../src/punch/stun/server.ts'
@@ -146,8 +145,6 @@ export class SimulatedDevice {
   readonly host: SimulatedHost
   readonly store: MemoryStore = new MemoryStore()
   readonly events: DeviceEvent[] = []
-  /** Of the routes to the (only) peer, as set last; the interface's when `undefined`. */
-  routeMtu: number | undefined
   readonly #config: Config
   readonly #number: number
   /** By how many ms the wall clock is ahead. */
@@ -225,17 +222,12 @@ export class SimulatedDevice {
                   this.#tun = undefined
                 },
               })
-              const noInterface = {
-                setAddresses: async () => {},
-                setRoutes: async (_peer: string, { mtu }: PeerRoutes) => {
-                  this.routeMtu = mtu
-                },
-              }
+              const nothing = { setAddresses: async () => {}, setRoutes: async () => {} }
               return openEmbeddedGuard({
                 ...options,
                 opened,
                 tun,
-                interface: noInterface,
+                interface: nothing,
                 clock,
                 random,
                 logger: silentLogger,
@@ -277,9 +269,9 @@ export class SimulatedDevice {
     return this.running.status().addresses[0] ?? ''
   }
 
-  /** Sends a payload through the tunnel to another device; resolves whether it arrived within `limit` ms. `size`: of the packet. */
-  async reaches(other: SimulatedDevice, limit: number, size = 60): Promise<boolean> {
-    const payload = this.world.random.bytes(size - 28)
+  /** Sends a payload through the tunnel to another device; resolves whether it arrived within `limit` ms. */
+  async reaches(other: SimulatedDevice, limit: number): Promise<boolean> {
+    const payload = this.world.random.bytes(32)
     let arrived = false
     const tun = other.#tun
     if (tun === undefined) return false

@@ -1,0 +1,231 @@
+/**
+ * The OpenVPN guard with real processes, in two namespaces of its own (prefix pg-v): two ends that are told where the other
+ * one is, as after a punch. Needs root and Debian's openvpn.
+ */
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, afterEach, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { OpenvpnEndOptions, OpenvpnEndPeer } from '../../bench/openvpn-end.ts'
+import { GuardEnd, outside, type Side, TwoNamespaces } from '../../bench/two-namespaces.ts'
+
+const skip = existsSync('/usr/sbin/openvpn') ? false : 'openvpn is not installed: apt install openvpn'
+const options = { skip, timeout: 30_000 }
+const privateKeys = { a: '11'.repeat(32), b: '22'.repeat(32), c: '33'.repeat(32) } as const
+const presharedKey = '44'.repeat(32)
+const inside = { a: '10.99.0.1', b: '10.99.0.2' } as const
+const insideIpv6 = { a: 'fd99::1', b: 'fd99::2' } as const
+let spaces: TwoNamespaces
+let folder: string
+
+before(() => {
+  if (skip !== false) return
+  spaces = new TwoNamespaces(`pg-v${process.pid}`)
+  folder = mkdtempSync(join(tmpdir(), 'pg-openvpn-'))
+})
+
+afterEach(() => spaces?.endPrograms())
+
+after(() => {
+  spaces?.close()
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+})
+
+function peerOf(side: Side, more: Partial<OpenvpnEndPeer> = {}): OpenvpnEndPeer {
+  return {
+    privateKey: privateKeys[side],
+    presharedKey,
+    endpoint: { address: outside[side], port: 51_820 },
+    addresses: [inside[side], insideIpv6[side]],
+    ...more,
+  }
+}
+
+function endOptions(side: Side, more: Partial<OpenvpnEndOptions> = {}): OpenvpnEndOptions {
+  const name = more.name ?? 'pg0'
+  const own = join(folder, `${side}-${name}`)
+  mkdirSync(own, { recursive: true })
+  return {
+    name,
+    port: 51_820,
+    privateKey: privateKeys[side],
+    addresses: [inside[side], insideIpv6[side]],
+    mtu: 1392,
+    folder: own,
+    peers: [peerOf(side === 'a' ? 'b' : 'a')],
+    ...more,
+  }
+}
+
+async function start(side: Side, more: Partial<OpenvpnEndOptions> = {}): Promise<GuardEnd> {
+  const program = fileURLToPath(new URL('../../bench/openvpn-end.js', import.meta.url))
+  const end = new GuardEnd(spaces.start(side, process.execPath, [program, JSON.stringify(endOptions(side, more))]))
+  assert.equal((await end.answer())['ready'], true)
+  return end
+}
+
+async function stop(...ends: readonly GuardEnd[]): Promise<void> {
+  for (const end of ends) {
+    const exited = once(end.child, 'exit')
+    assert.deepEqual(await end.ask('stop'), { stopped: true })
+    await exited
+  }
+}
+
+/** Waits for the tunnel, not for a time. */
+function ping(from: Side, to: string, more: readonly string[] = []): string {
+  return spaces.run(from, 'ping', ['-c', '1', '-w', '10', '-i', '0.2', ...more, to])
+}
+
+/** The OpenVPN processes in a namespace, by their ids. */
+function processesIn(side: Side): readonly number[] {
+  const pids = spaces
+    .run(side, 'ip', ['netns', 'pids', spaces.nameOf(side)])
+    .trim()
+    .split(/\s+/)
+    .map(Number)
+  return pids.filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'openvpn'
+    } catch {
+      return false
+    }
+  })
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let look = 0; look < 200 && !holds(); look++) await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.ok(holds())
+}
+
+/** What is in a namespace of an end's making. */
+function tracesOf(side: Side): unknown {
+  return {
+    processes: processesIn(side),
+    links: [...spaces.ip(side, ['-o', 'link']).matchAll(/^\d+: (pg[^:@]*)/gm)].map(([, name]) => name),
+    routes: spaces.ip(side, ['route', 'show', 'table', 'all']).match(/(10\.99\.|fd99:).*/g) ?? [],
+    files: readdirSync(join(folder, `${side}-pg0`)),
+  }
+}
+
+const nothing = { processes: [], links: [], routes: [], files: [] }
+
+/** Both ways at once over TCP, with hashes. */
+async function transfer(bytes: number, address: string): Promise<void> {
+  const program = fileURLToPath(new URL('../../bench/transfer.js', import.meta.url))
+  const server = spaces.start('b', process.execPath, [program, 'serve', address, '7000', String(bytes)])
+  const output: string[] = []
+  server.stdout?.on('data', (part) => output.push(String(part)))
+  const ended = once(server, 'close')
+  while (output.length === 0) await once(server.stdout ?? server, 'data')
+  const client = await spaces.output('a', process.execPath, {
+    args: [program, 'connect', address, '7000', String(bytes)],
+    within: 15_000,
+  })
+  await ended
+  assert.deepEqual(JSON.parse(client), { ok: true, received: bytes })
+  assert.deepEqual(JSON.parse(output.join('').split('\n')[1] ?? ''), { ok: true, received: bytes })
+}
+
+/** A STUN request to the port of an end, from elsewhere; the type of what comes back. */
+async function askStun(from: Side, to: Side): Promise<string> {
+  const script = `
+    const socket = require('node:dgram').createSocket('udp4')
+    const request = Buffer.from('000100002112a442' + '07'.repeat(12), 'hex')
+    socket.on('message', (answer) => { console.log(answer.length, answer[0]); socket.close() })
+    socket.send(request, 51820, '${outside[to]}')`
+  return (await spaces.output(from, process.execPath, { args: ['-e', script], within: 5000 })).trim()
+}
+
+test(
+  'two OpenVPN guards carry both families, keep the port of the punch for STUN, and leave nothing',
+  options,
+  async () => {
+    const b = await start('b')
+    const a = await start('a')
+    ping('a', inside.b)
+    ping('b', insideIpv6.a)
+    await transfer(8_000_000, inside.b)
+    await transfer(2_000_000, insideIpv6.b)
+    for (const size of [1, 1364, 1365, 3000]) ping('b', inside.a, ['-s', String(size)])
+    assert.equal(await askStun('b', 'a'), '20 1')
+    for (const side of ['a', 'b'] as const) {
+      const [pid] = processesIn(side)
+      const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+      assert.doesNotMatch(status, /^Uid:\t0\t/m, 'it is not root any more')
+      assert.equal(readFileSync(`/proc/${pid}/cmdline`, 'utf8'), 'openvpn\0--config\0stdin\0')
+    }
+
+    await a.ask('addresses 10.99.0.9,fd99::9')
+    assert.deepEqual(spaces.ip('a', ['-o', 'address', 'show', 'dev', 'pg0', 'scope', 'global']).match(/(10|fd)\S+/g), [
+      '10.99.0.9/32',
+      'fd99::9/128',
+    ])
+    await stop(a, b)
+    assert.deepEqual([tracesOf('a'), tracesOf('b')], [nothing, nothing])
+  },
+)
+
+test(
+  'a process that is killed is back, on a new path too; a peer that crashed is back, and left no process',
+  options,
+  async () => {
+    const a = await start('a')
+    let b = await start('b')
+    ping('a', inside.b)
+    process.kill(processesIn('a')[0] ?? 0, 'SIGKILL')
+    await until(() => processesIn('a').length === 1)
+    ping('a', inside.b)
+
+    await a.ask('use 51820')
+    ping('a', inside.b)
+
+    b.child.kill('SIGKILL')
+    await until(() => processesIn('b').length === 0)
+    b = await start('b')
+    ping('a', inside.b)
+    const stats = await a.ask('stats')
+    assert.ok(Array.isArray(stats) && stats[0].receivedBytes > 500 && stats[0].sentBytes > 500, JSON.stringify(stats))
+    await stop(a, b)
+    assert.deepEqual([tracesOf('a'), tracesOf('b')], [nothing, nothing])
+  },
+)
+
+/** Packets that came in where their source is not routed to. */
+function refusedSources(side: Side): number {
+  const text = spaces.run(side, 'cat', ['/proc/net/netstat'])
+  const [names = [], values = []] = [...text.matchAll(/^TcpExt: (.*)$/gm)].map(([, row = '']) => row.split(' '))
+  return Number(values[names.indexOf('IPReversePathFilter')])
+}
+
+test('each peer has an interface and a port of its own, and speaks for its own addresses only', options, async () => {
+  const second = peerOf('b', {
+    privateKey: privateKeys.c,
+    endpoint: { address: outside.b, port: 51_830 },
+    addresses: ['10.99.0.3'],
+  })
+  const a = await start('a', { addresses: [inside.a, '10.99.1.1'], peers: [peerOf('b'), second] })
+  const b = await start('b', { peers: [peerOf('a', { addresses: [inside.a] })] })
+  const c = await start('b', {
+    name: 'pgc',
+    port: 51_830,
+    privateKey: privateKeys.c,
+    addresses: ['10.99.0.3'],
+    peers: [peerOf('a', { endpoint: { address: outside.a, port: 51_821 }, addresses: ['10.99.1.1'] })],
+  })
+  ping('a', inside.b)
+  ping('a', '10.99.0.3', ['-I', '10.99.1.1'])
+  assert.match(spaces.ip('a', ['route', 'get', inside.b]), / dev pg0 /)
+  assert.match(spaces.ip('a', ['route', 'get', '10.99.0.3']), / dev pg0-2 /)
+  assert.equal(processesIn('a').length, 2)
+  // The first peer with the second one's address.
+  const before = refusedSources('a')
+  assert.equal(spaces.tryRun('b', 'ping', ['-c', '2', '-W', '1', '-i', '0.2', '-I', '10.99.0.3', inside.a]), undefined)
+  assert.equal(refusedSources('a') - before, 2)
+  await stop(a, b, c)
+  assert.deepEqual([tracesOf('a'), tracesOf('b')], [nothing, nothing])
+})

@@ -1,7 +1,8 @@
 /**
  * A small internet as a pure queue of packets with deadlines: segments of addresses, hosts on them, and sites, each a
  * LAN behind a NAT (sites nest: a carrier's NAT is a site whose LAN has sites). Every member is joined to its segment by
- * a line of two links. TTL falls at every NAT and at the router of the public segment. No ICMP errors, no fragments.
+ * a line of two links. TTL falls at every NAT and at the router of the public segment. A packet that a link cuts is
+ * lost when one piece is; NATs see it whole, as routers with connection tracking do. No ICMP errors.
  */
 
 import type { Random } from '../../src/util/random.ts'
@@ -17,6 +18,10 @@ export interface Packet<Payload> {
   /** Length with the IP header, bytes. */
   readonly size: number
   readonly payload: Payload
+  /** It may not be cut (DF). */
+  readonly whole?: boolean | undefined
+  /** The narrowest link that cut it, bytes. */
+  readonly cutTo?: number | undefined
 }
 
 export interface Delivery<Payload> {
@@ -24,7 +29,7 @@ export interface Delivery<Payload> {
   readonly packet: Packet<Payload>
 }
 
-export type InternetDrop = NatDrop | 'lost' | 'no-route' | 'ttl' | 'foreign-source' | 'overflow'
+export type InternetDrop = NatDrop | 'lost' | 'no-route' | 'ttl' | 'foreign-source' | 'overflow' | 'too-large'
 
 export interface InternetStats {
   readonly sent: number
@@ -225,15 +230,18 @@ export class Internet<Payload> {
   /** Gives a packet to a link. What arrives at once is returned, what arrives later is queued. */
   #carry(link: Link, arrival: Arrival<Payload>, now: number): Arrival<Payload> | undefined {
     if (this.#queue.size >= maximumUnderWay) return this.#drop('overflow')
+    const pieces = link.pieces(arrival.packet.size, arrival.packet.whole === true)
+    if (pieces.length === 0) return this.#drop('too-large')
+    const carried = pieces.length === 1 ? arrival : { place: arrival.place, packet: cut(arrival.packet, link) }
     if (link.duplicates()) {
-      const again = link.transmit(arrival.packet.size, now)
-      const packet = { ...arrival.packet, payload: this.#copy(arrival.packet.payload) }
-      if (again !== undefined) this.#queue.push(again, { ...arrival, packet })
+      const again = transmitAll(link, pieces, now)
+      const packet = { ...carried.packet, payload: this.#copy(carried.packet.payload) }
+      if (again !== undefined) this.#queue.push(again, { ...carried, packet })
     }
-    const at = link.transmit(arrival.packet.size, now)
+    const at = transmitAll(link, pieces, now)
     if (at === undefined) return this.#drop('lost')
-    if (at <= now) return arrival
-    this.#queue.push(at, arrival)
+    if (at <= now) return carried
+    this.#queue.push(at, carried)
     return undefined
   }
 
@@ -253,7 +261,21 @@ export class Internet<Payload> {
 
 /** Spelled out because it runs several times a packet: spreading costs three times as much. */
 function withFlow<Payload>(packet: Packet<Payload>, flow: Flow, ttl: number): Packet<Payload> {
-  return { flow, ttl, size: packet.size, payload: packet.payload }
+  return { flow, ttl, size: packet.size, payload: packet.payload, whole: packet.whole, cutTo: packet.cutTo }
+}
+
+function cut<Payload>(packet: Packet<Payload>, link: Link): Packet<Payload> {
+  return { ...packet, cutTo: Math.min(packet.cutTo ?? Number.POSITIVE_INFINITY, link.settings.mtu) }
+}
+
+/** When the last piece arrives; `undefined` when one is lost. */
+function transmitAll(link: Link, pieces: readonly number[], now: number): number | undefined {
+  let last: number | undefined = now
+  for (const size of pieces) {
+    const at = link.transmit(size, now)
+    last = at === undefined || last === undefined ? undefined : Math.max(last, at)
+  }
+  return last
 }
 
 /** What the NAT of a site did so far. */

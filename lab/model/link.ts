@@ -1,6 +1,6 @@
 /**
  * One direction of a line: serialization at a rate, a queue that drops at its end, delay, jitter, loss, reordering and
- * duplication, from a seeded generator. It only says when a packet arrives; who holds the packet until then is
+ * duplication, from a seeded generator; and the largest packet it takes in one piece. It only says when a packet arrives; who holds the packet until then is
  * internet.ts.
  */
 
@@ -21,6 +21,10 @@ export interface LinkSettings {
   readonly reorder: number
   /** Probability that a packet arrives twice. */
   readonly duplicate: number
+  /** Largest packet that goes on the line in one piece, bytes. No ICMP tells the sender. */
+  readonly mtu: number
+  /** Whether larger ones are cut, unless they may not be (DF). A network that drops fragments: no. */
+  readonly cuts: boolean
 }
 
 export const perfectLink: LinkSettings = {
@@ -31,6 +35,8 @@ export const perfectLink: LinkSettings = {
   queue: 200,
   reorder: 0,
   duplicate: 0,
+  mtu: Number.POSITIVE_INFINITY,
+  cuts: true,
 }
 
 export class Link {
@@ -71,8 +77,25 @@ export class Link {
     return this.#lastArrival
   }
 
+  /** The sizes of the pieces in which a packet of `size` bytes goes on the line (RFC 791 §3.2); none when it may not. */
+  pieces(size: number, isWhole: boolean): readonly number[] {
+    const { mtu, cuts } = this.#settings
+    if (size <= mtu) return [size]
+    return isWhole || !cuts ? [] : fragmentSizes(size, mtu)
+  }
+
   /** Whether the packet just given to the line is to be given to it once more. */
   duplicates(): boolean {
     return this.#settings.duplicate > 0 && this.#generator.unit() < this.#settings.duplicate
   }
 }
+
+/** Every piece has a header of its own and, but for the last, a multiple of 8 bytes. */
+function fragmentSizes(size: number, mtu: number): readonly number[] {
+  const most = mtu - header - ((mtu - header) % 8)
+  const sizes: number[] = []
+  for (let left = size - header; left > 0; left -= most) sizes.push(Math.min(left, most) + header)
+  return sizes
+}
+
+const header = 20

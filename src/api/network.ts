@@ -2,12 +2,15 @@
 
 import type { Endpoint } from './endpoint.ts'
 
-/** One UDP socket. Sending never fails loudly: what cannot be sent is lost, as on the network. */
+/** One UDP socket. Sending never fails loudly: what cannot be sent is lost, as on the network.
+ * What is too large for the path may be cut on the way (no DF), so that no network makes it vanish. */
 export interface DatagramSocket extends AsyncDisposable {
   /** The bound port. */
   readonly port: number
   /** The bytes are taken before this returns: the caller may reuse them. */
   send(bytes: Uint8Array, to: Endpoint): void
+  /** The same, but rather lost than cut on the way (IPv4's DF); absent where the system has no such thing. */
+  readonly sendWhole?: ((bytes: Uint8Array, to: Endpoint) => void) | undefined
   /** Sets the one receiver. `bytes` are valid during the call only. */
   receive(receiver: (bytes: Uint8Array, from: Endpoint) => void): void
 }

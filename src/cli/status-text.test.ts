@@ -54,6 +54,15 @@ test('a connected peer shows its path, latency, bytes and addresses', () => {
   ])
 })
 
+test('a path that breaks full packets says what passes', () => {
+  const { path } = peer
+  if (path === undefined) return assert.fail()
+  const shown = (mtu: number | undefined): string =>
+    showStatus(device({ ...peer, path: { ...path, mtu } }), now)[6] ?? ''
+  assert.equal(shown(1400), '      direct, on the same network (192.168.1.5:41641) · 0.8 ms · packets up to 1400 bytes')
+  for (const full of [undefined, 1452, 1480]) assert.ok(shown(full).endsWith('0.8 ms'))
+})
+
 test('a peer that is not connected shows why, and what would help', () => {
   const waiting: PeerStatus = {
     ...peer,

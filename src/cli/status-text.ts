@@ -40,10 +40,11 @@ function showPeer(
   if (peer.path === undefined) {
     lines.push(`${indent}${peer.reason}`)
   } else {
-    const { kind, remote, roundTrip } = peer.path
+    const { kind, remote, roundTrip, mtu } = peer.path
     const latency =
       roundTrip === undefined ? [] : [`${roundTrip < 10 ? roundTrip.toFixed(1) : Math.round(roundTrip)} ms`]
-    lines.push(indent + [`${pathWords[kind]} (${formatEndpoint(remote)})`, ...latency].join(' · '))
+    const narrow = mtu === undefined || mtu >= fullPacket ? [] : [`packets up to ${mtu} bytes`]
+    lines.push(indent + [`${pathWords[kind]} (${formatEndpoint(remote)})`, ...latency, ...narrow].join(' · '))
     if (peer.state !== 'connected') lines.push(`${indent}${peer.reason}`)
   }
   const traffic = peer.receivedBytes + peer.sentBytes
@@ -53,6 +54,9 @@ function showPeer(
   if (peer.hint !== undefined) lines.push(`${indent}${colour('yellow', 'hint')}: ${peer.hint}`)
   return lines
 }
+
+/** What a full packet of the default MTU needs outside the tunnel: a narrower path is worth a word. */
+const fullPacket = 1452
 
 const dataPlanes: Readonly<Record<GuardStatus['dataPlane'], string>> = {
   none: 'not running',

@@ -26,6 +26,7 @@ import type { Random } from '../util/random.ts'
 import { thisMachine } from './machine.ts'
 import type { DeviceParts, Tunnel, TunnelInterface } from './parts.ts'
 import { PunchGuard } from './punchguard.ts'
+import { tunnelOverhead } from './route-mtu.ts'
 
 export interface OpenGuardOptions {
   /** Bound for the tunnel, and taken over: an embedded guard sends on it, another one takes its port. */
@@ -164,16 +165,19 @@ async function openTunnel(options: {
     lastTimestamp: await readLastTimestamp(store),
   })
   const punchers = new Map<Underlay, IcePuncher>()
+  const { stun: stunServers, mtu } = config
+  const largestPacket = mtu + tunnelOverhead
   return {
     guard: opened.guard,
     puncherFor: async (peer) => {
       const underlay = await opened.underlayFor(peer)
       const known = punchers.get(underlay)
-      const puncher = known ?? new IcePuncher({ underlay, host, stunServers: config.stun, clock, random, logger })
+      const puncher = known ?? new IcePuncher({ underlay, host, stunServers, clock, random, logger, largestPacket })
       punchers.set(underlay, puncher)
       return puncher
     },
     interface: opened.interface,
+    mtu,
     udpPort: socket.port,
     lost: opened.lost,
     [Symbol.asyncDispose]: async () => {

@@ -37,6 +37,8 @@ export interface Tunnel extends AsyncDisposable {
   /** On the socket that the guard sends to this peer from. */
   puncherFor(peer: TunnelPublicKey): Promise<Puncher>
   readonly interface: TunnelInterface
+  /** Of the interface, bytes. */
+  readonly mtu: number
   readonly udpPort: number
   /** Resolves, with the reason in words, when the interface is gone without us; never rejects. */
   readonly lost: Promise<string>

@@ -5,6 +5,8 @@
 
 import { createHash } from 'node:crypto'
 import type { PeerChange, PeerStatus } from '../api/device.ts'
+import { type Endpoint, sameEndpoint } from '../api/endpoint.ts'
+import { errorMessage } from '../api/errors.ts'
 import { hostPrefix } from '../api/ip-prefix.ts'
 import { formatFingerprint, type SecretKey, type TunnelPublicKey } from '../api/keys.ts'
 import type { GuardPeer, PathStatus } from '../api/roles.ts'
@@ -15,8 +17,10 @@ import { runSession } from '../session/session.ts'
 import { advance, explain, type SessionState } from '../session/state.ts'
 import { compareBytes, concatBytes, toHex } from '../util/bytes.ts'
 import { withFields } from '../util/logger.ts'
+import { runInBackground } from '../util/run-in-background.ts'
 import type { PairedChannels } from './pairing.ts'
 import type { DeviceParts, Tunnel } from './parts.ts'
+import { routeMtu } from './route-mtu.ts'
 
 export interface PeerOptions {
   readonly parts: DeviceParts
@@ -54,6 +58,9 @@ export class Peer implements AsyncDisposable {
   #since: number
   #history: readonly PeerChange[] = []
   #session: RunningSession | undefined
+  /** Of the path in use, or of the last one. */
+  #remote: Endpoint | undefined
+  #pathMtu: number | undefined
 
   constructor(options: PeerOptions) {
     const { parts, pinned, channels } = options
@@ -202,7 +209,24 @@ export class Peer implements AsyncDisposable {
     addresses: readonly string[] = this.#addresses,
   ): Promise<void> {
     const { interfaceName } = guardPeer
-    await tunnel.interface.setRoutes(this.name, { interfaceName, cidrs: addresses.map(hostPrefix) })
+    const mtu = routeMtu({ pathMtu: this.#pathMtu, interfaceMtu: tunnel.mtu })
+    await tunnel.interface.setRoutes(this.name, { interfaceName, cidrs: addresses.map(hostPrefix), mtu })
+  }
+
+  /** A path that takes less than the interface narrows the way to this peer alone. */
+  #followMtu({ mtu }: PathStatus): void {
+    if (mtu === this.#pathMtu) return
+    this.#pathMtu = mtu
+    if (this.#session === undefined) return
+    runInBackground(this.#setRoutes(this.#session), (error) =>
+      this.#options.parts.logger.warn('the routes to a peer keep their MTU', { error: errorMessage(error) }),
+    )
+  }
+
+  #hasMoved(path: PathStatus): boolean {
+    const before = this.#remote
+    this.#remote = path.remote
+    return before === undefined || !sameEndpoint(before, path.remote)
   }
 
   #hearAddresses(): void {
@@ -219,7 +243,9 @@ export class Peer implements AsyncDisposable {
     const before = { kind: this.#state.kind, ...explain(this.#state, this.name) }
     this.#state = advance(this.#state, next)
     const { reason } = explain(next, this.name)
-    if (before.kind === next.kind && before.reason === reason && next.kind !== 'connected') return
+    const hasMoved = next.kind === 'connected' && this.#hasMoved(next.path.status())
+    if (next.kind === 'connected') this.#followMtu(next.path.status())
+    if (before.kind === next.kind && before.reason === reason && !hasMoved) return
     if (before.kind !== next.kind) this.#since = this.#options.parts.clock.wallTime()
     const change: PeerChange = { at: this.#options.parts.clock.wallTime(), state: next.kind, reason }
     this.#history = [...this.#history, change].slice(-historyLength)

@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import type { Endpoint } from '../api/endpoint.ts'
-import { systemCalls } from './ffi.ts'
+import { c, systemCalls } from './ffi.ts'
 import { bindLendableSocket } from './lendable-socket.ts'
 
 const skip = process.platform !== 'linux' && 'sockets are lent on Linux only'
@@ -40,6 +40,14 @@ test('a socket keeps its port while it is lent and after, and each owner reads i
 
   const fd = await socket.lend()
   assert.equal(await portSeen(), socket.port)
+  const whole = once(peer, 'message')
+  socket.sendWhole?.(Buffer.alloc(1400), to)
+  assert.equal((await whole)[0].length, 1400)
+  // Only that one went with DF.
+  const option = system.allocate(8)
+  option.view.setInt32(4, 4, true)
+  assert.equal(system.getsockopt(fd, c.SOL_IP, c.IP_MTU_DISCOVER, option.address, option.address + 4), 0)
+  assert.equal(option.view.getInt32(0, true), c.IP_PMTUDISC_OMIT)
   const sent = new Promise((resolve) => peer.send('for the borrower', socket.port, local, resolve))
   await sent
   const memory = system.allocate(64)

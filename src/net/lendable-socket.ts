@@ -57,6 +57,10 @@ export class LendableSocket implements DatagramSocket {
     }
   }
 
+  get sendWhole(): ((bytes: Uint8Array, to: Endpoint) => void) | undefined {
+    return this.#state.kind === 'own' ? this.#state.socket.sendWhole : this.#sendWhole
+  }
+
   receive(receiver: (bytes: Uint8Array, from: Endpoint) => void): void {
     this.#receiver = receiver
   }
@@ -103,6 +107,14 @@ export class LendableSocket implements DatagramSocket {
     if (state.kind === 'own') await state.socket[Symbol.asyncDispose]()
     if (state.kind === 'polled') state.registration[Symbol.dispose]()
     if (state.kind === 'lent' || state.kind === 'polled') this.#system.close(state.fd)
+  }
+
+  readonly #sendWhole = (bytes: Uint8Array, to: Endpoint): void => {
+    if (this.#state.kind === 'own') this.#state.socket.sendWhole?.(bytes, to)
+    else if (this.#state.kind !== 'closed') {
+      const failed = to.port >= 1 && to.port <= 65_535 ? this.#state.direct.sendWhole(bytes, to) : undefined
+      if (failed !== 0) this.#drop(failed === undefined ? 'endpoint' : errnoName(failed))
+    }
   }
 
   #readBatch(direct: UdpDescriptor): void {

@@ -1,6 +1,7 @@
 /**
  * A UDP socket of node:dgram spoken to directly, with sendto(2) and recvfrom(2): half the cost of the way through libuv,
- * or less. Waking up, and waiting for a busy interface, stay with node:dgram. IPv4 only.
+ * or less. Waking up, and waiting for a busy interface, stay with node:dgram. IPv4 only. From here on its datagrams go
+ * without DF: a path that is narrower than they are cuts them, where with DF it might swallow them without a word.
  */
 
 import { isIPv4 } from 'node:net'
@@ -18,6 +19,7 @@ export class UdpDescriptor {
   readonly #outgoing: NativeMemory
   readonly #source: NativeMemory
   readonly #target: NativeMemory
+  readonly #option: NativeMemory
   // Datagrams come and go in rows: the last sender and the last target are kept in both forms.
   #lastSource = -1
   #lastFrom: Endpoint = { address: '0.0.0.0', port: 0 }
@@ -31,6 +33,8 @@ export class UdpDescriptor {
     this.#source = system.allocate(addressSize + 4)
     this.#target = system.allocate(addressSize)
     this.#target.view.setUint16(0, c.AF_INET, true)
+    this.#option = system.allocate(4)
+    this.#discover(c.IP_PMTUDISC_OMIT)
   }
 
   /** The next datagram, `undefined` when there is none. The bytes are valid until the next call. */
@@ -67,6 +71,23 @@ export class UdpDescriptor {
       addressSize,
     )
     return sent < 0 ? this.#system.errno() : 0
+  }
+
+  /**
+   * With DF, and without regard for what was heard of the path before. The option is the socket's, for want of one for a
+   * single datagram: what a worker sends on it in that moment has DF too, which only matters where it is too large.
+   */
+  sendWhole(bytes: Uint8Array, to: Endpoint): number {
+    this.#discover(c.IP_PMTUDISC_PROBE)
+    const failed = this.send(bytes, to)
+    this.#discover(c.IP_PMTUDISC_OMIT)
+    return failed
+  }
+
+  /** OMIT: no DF, cut to the interface's MTU where need be, deaf to ICMP, which anybody can forge. */
+  #discover(mode: number): void {
+    this.#option.view.setInt32(0, mode, true)
+    this.#system.setsockopt(this.#fd, c.SOL_IP, c.IP_MTU_DISCOVER, this.#option.address, 4)
   }
 
   #from(): Endpoint {

@@ -73,6 +73,10 @@ export class UdpSocket implements DatagramSocket {
     else this.#drop(errnoName(failed))
   }
 
+  get sendWhole(): ((bytes: Uint8Array, to: Endpoint) => void) | undefined {
+    return this.#direct === undefined ? undefined : this.#sendWhole
+  }
+
   receive(receiver: (bytes: Uint8Array, from: Endpoint) => void): void {
     this.#receiver = receiver
   }
@@ -105,6 +109,14 @@ export class UdpSocket implements DatagramSocket {
       this.#received++
       this.#receiver(next.bytes, next.from)
     }
+  }
+
+  /** Never waits: a probe that comes late would be counted as lost. */
+  readonly #sendWhole = (bytes: Uint8Array, to: Endpoint): void => {
+    if (this.#direct === undefined) return
+    const failed = to.port >= 1 && to.port <= 65_535 ? this.#direct.sendWhole(bytes, to) : errno.EINVAL
+    if (failed === 0) this.#sent++
+    else this.#drop(errnoName(failed))
   }
 
   readonly #onTurn = (): void => {

@@ -55,6 +55,15 @@ test('STUN, the four WireGuard types and bencode each reach their receiver', () 
   assert.deepEqual(underlay.stats().received, { stun: 1, wireguard: 4, bencode: 1 })
 })
 
+test('a datagram that must not be cut goes through a socket that can do that', () => {
+  const sent: Endpoint[] = []
+  const able = Object.assign(new FakeSocket(), { sendWhole: (_: Uint8Array, to: Endpoint) => void sent.push(to) })
+  new Underlay(able).sendWhole?.(toUtf8('x'), from)
+  assert.deepEqual(sent, [from])
+  assert.deepEqual(able.sent, [])
+  assert.equal(new Underlay(new FakeSocket()).sendWhole, undefined)
+})
+
 test('near misses are dropped and counted', () => {
   const { socket, underlay, got } = routed()
   const noCookie = stunRequest.slice()

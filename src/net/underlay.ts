@@ -78,6 +78,11 @@ export class Underlay implements AsyncDisposable {
     this.#socket.send(bytes, to)
   }
 
+  /** The same, but rather lost than cut on the way; `undefined` where the socket cannot. */
+  get sendWhole(): ((bytes: Uint8Array, to: Endpoint) => void) | undefined {
+    return this.#socket.sendWhole === undefined ? undefined : this.#sendWhole
+  }
+
   /** Hands all datagrams of a kind to one receiver until disposed. Their bytes are valid during the call only. */
   route(kind: DatagramKind, receiver: DatagramReceiver): Disposable {
     if (this.#receivers.has(kind)) throw new Error(`${kind} datagrams have a receiver already`)
@@ -97,6 +102,11 @@ export class Underlay implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#receivers.clear()
     await this.#socket[Symbol.asyncDispose]()
+  }
+
+  readonly #sendWhole = (bytes: Uint8Array, to: Endpoint): void => {
+    this.#sent++
+    this.#socket.sendWhole?.(bytes, to)
   }
 
   #receive(bytes: Uint8Array, from: Endpoint): void {

@@ -14,6 +14,8 @@ import { decodeMessage, type ReceivedStunMessage } from './stun/message.ts'
 export interface StunSocket {
   readonly port: number
   send(bytes: Uint8Array, to: Endpoint): void
+  /** The same, but rather lost than cut on the way; absent where that cannot be had. */
+  readonly sendWhole?: ((bytes: Uint8Array, to: Endpoint) => void) | undefined
   /** `bytes` are valid during the call only. */
   route(kind: 'stun', receiver: (bytes: Uint8Array, from: Endpoint) => void): Disposable
 }

@@ -20,6 +20,8 @@ export interface PunchTools {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  /** The largest IP packet that anybody wants to send, bytes. */
+  readonly largestPacket: number | undefined
 }
 
 export class IcePath implements Path {
@@ -32,11 +34,17 @@ export class IcePath implements Path {
   readonly #registration: Disposable
   #lose: (reason: string) => void = () => {}
 
-  constructor(tools: PunchTools, options: { readonly kind: PathKind } & Omit<ProbeOptions, 'random' | 'now'>) {
+  constructor(
+    tools: PunchTools,
+    options: { readonly kind: PathKind } & Omit<ProbeOptions, 'random' | 'now' | 'largestPacket'>,
+  ) {
     this.#tools = tools
     this.#kind = options.kind
     this.#controlling = options.controlling
-    this.#probe = new PathProbe({ ...options, random: tools.random, now: tools.clock.now() })
+    const { socket, random, clock, largestPacket } = tools
+    // Where a packet cannot be kept from being cut, an answer would say nothing.
+    const probed = socket.sendWhole === undefined ? {} : { largestPacket }
+    this.#probe = new PathProbe({ ...options, ...probed, random, now: clock.now() })
     this.lost = new Promise((resolve) => {
       this.#lose = resolve
     })
@@ -54,8 +62,8 @@ export class IcePath implements Path {
   }
 
   status(): PathStatus {
-    const { remote, mapped, roundTrip } = this.#probe
-    return { kind: this.#kind, remote, mapped, roundTrip }
+    const { remote, mapped, roundTrip, mtu } = this.#probe
+    return { kind: this.#kind, remote, mapped, roundTrip, mtu }
   }
 
   /** Our role after repaired conflicts: the controlling side is the one that probes an idle path. */
@@ -94,7 +102,12 @@ export class IcePath implements Path {
     for (const effect of effects) {
       switch (effect.kind) {
         case 'send':
-          this.#tools.socket.send(effect.bytes, effect.to)
+          if (effect.whole === true) this.#tools.socket.sendWhole?.(effect.bytes, effect.to)
+          else this.#tools.socket.send(effect.bytes, effect.to)
+          break
+        case 'resized':
+          this.#tools.logger.info('what passes the path unbroken was found out', { mtu: this.#probe.mtu })
+          this.#moves.emit(this.#probe.remote)
           break
         case 'moved':
           this.#tools.logger.info('the path moved', { remote: formatEndpoint(effect.remote) })

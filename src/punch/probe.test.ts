@@ -19,13 +19,14 @@ const old: Endpoint = { address: '192.0.2.2', port: 2000 }
 const fresh: Endpoint = { address: '192.0.2.3', port: 3000 }
 const other: Endpoint = { address: '192.0.2.4', port: 4000 }
 
-function createProbe(controlling = false): PathProbe {
+function createProbe(controlling = false, largestPacket?: number): PathProbe {
   return new PathProbe({
     association: ours,
     controlling,
     remote: old,
     mapped: here,
     roundTrip: 40,
+    largestPacket,
     random: systemRandom,
     now: 0,
   })
@@ -76,6 +77,51 @@ test('a peer heard from elsewhere is asked there and where it was, and answered'
     [fresh, fresh, old],
   )
   assert.deepEqual(probe.remote, old)
+})
+
+test('how wide the path is is asked with whole checks of that size, and each with a plain one', () => {
+  const probe = createProbe(false, 1452)
+  assert.equal(probe.deadline, 0)
+  const sizes = (effects: readonly ProbeEffect[]): readonly unknown[] =>
+    effects.map((effect) => (effect.kind === 'send' ? [effect.bytes.length, effect.whole === true] : effect.kind))
+  const first = probe.tick(0)
+  const [asked, plain] = probesTo(first, old)
+  assert.ok(asked && plain)
+  assert.deepEqual(sizes(first), [
+    [1280 - 28, true],
+    [plain.bytes.length, false],
+  ])
+  // The peer answers it like any check, and shortly.
+  const success = answer([asked])
+  assert.ok(success.bytes.length < 100)
+  assert.deepEqual(probe.receive(success, old, 40), [])
+  const second = probe.tick(40)
+  assert.deepEqual(sizes(second)[0], [1452 - 28, true])
+  assert.deepEqual(sizes(probe.receive(answer(probesTo(second, old)), old, 80)), ['resized'])
+  assert.equal(probe.mtu, 1452)
+  assert.deepEqual(probe.receive(answer(probesTo(second, old)), old, 90), [])
+  assert.equal(probe.stats().mtuProbesSent, 2)
+  assert.equal(probe.roundTrip, 40)
+})
+
+test('silence about sizes is no silence of the path, and a lost path is not asked', () => {
+  const probe = createProbe(false, 1452)
+  for (let now = 0; now < 10_000; now += 100) {
+    // Everything but what was filled up is answered.
+    for (const asked of probesTo([...probe.tick(now), ...probe.check(now)], old)) {
+      if (asked.bytes.length < 200) probe.receive(answer([asked]), old, now + 40)
+    }
+  }
+  assert.equal(probe.mtu, undefined)
+  assert.deepEqual(
+    probe.tick(10_000).filter(({ kind }) => kind === 'lost'),
+    [],
+  )
+  for (let now = 10_100; now < 20_000; now += 200) probe.tick(now)
+  assert.equal(probe.deadline, undefined)
+  const { mtuProbesSent } = probe.stats()
+  probe.tick(200_000)
+  assert.equal(probe.stats().mtuProbesSent, mtuProbesSent)
 })
 
 test('the path moves when the new endpoint answers and the old one does not for 200 ms', () => {

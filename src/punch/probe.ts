@@ -1,6 +1,6 @@
 /**
  * Keeps one path under watch with authenticated STUN Binding requests under its ICE credentials: is the peer there
- * (ice/consent.ts), where is it, how does it see us, how far is it. Pure. It answers every authentic request of the
+ * (ice/consent.ts), where is it, how does it see us, how far is it, how wide is the way (path-mtu.ts). Pure. It answers every authentic request of the
  * peer's, follows the peer to a new endpoint once that answers, and lets a restarted peer resume the path.
  */
 
@@ -18,11 +18,15 @@ import {
 import { Consent, type ConsentAction } from './ice/consent.ts'
 import type { Association } from './ice/credentials.ts'
 import { CheckTransactions } from './ice/transactions.ts'
+import { PathMtu } from './path-mtu.ts'
 import type { ReceivedStunMessage } from './stun/message.ts'
 
 export type ProbeEffect =
-  | { readonly kind: 'send'; readonly bytes: Uint8Array; readonly to: Endpoint }
+  /** `whole`: must not be cut on the way. */
+  | { readonly kind: 'send'; readonly bytes: Uint8Array; readonly to: Endpoint; readonly whole?: true }
   | { readonly kind: 'moved'; readonly remote: Endpoint }
+  /** The path's MTU changed. */
+  | { readonly kind: 'resized' }
   | { readonly kind: 'lost'; readonly reason: string }
 
 export interface ProbeOptions {
@@ -32,12 +36,16 @@ export interface ProbeOptions {
   readonly mapped: Endpoint | undefined
   /** ms */
   readonly roundTrip: number | undefined
+  /** The largest IP packet that it is worth to ask for, bytes; nothing is asked when `undefined`. */
+  readonly largestPacket?: number | undefined
   readonly random: Random
   readonly now: number
 }
 
 export interface ProbeStats {
   readonly probesSent: number
+  /** Those that asked for the path's MTU. */
+  readonly mtuProbesSent: number
   readonly requestsAnswered: number
   readonly moves: number
   readonly dropped: Readonly<Record<string, number>>
@@ -47,6 +55,8 @@ interface SentProbe {
   readonly sentAt: number
   readonly to: Endpoint
   readonly association: Association
+  /** Of the IP packet, for one that asks for the path's MTU. */
+  readonly size?: number
 }
 
 /** The peer was heard from elsewhere; whether it can be reached there, and not here any more, is being asked. */
@@ -73,11 +83,15 @@ const settleTime = 200
 /** RFC 6298's gain for the smoothed round trip. */
 const smoothing = 1 / 8
 
+/** IPv4 and UDP. */
+const headerSize = 28
+
 export class PathProbe {
   readonly #role: IceRole
   readonly #consent: Consent
   readonly #transactions: CheckTransactions<SentProbe>
   readonly #dropped: Counters = new Counters()
+  readonly #pathMtu: PathMtu | undefined
   /** What a restarted peer may speak under, besides the path's own association. */
   readonly #resumable: Set<Association> = new Set()
   #association: Association
@@ -85,7 +99,9 @@ export class PathProbe {
   #mapped: Endpoint | undefined
   #roundTrip: number | undefined
   #move: Move | undefined
+  #mtu: number | undefined
   #probesSent = 0
+  #mtuProbesSent = 0
   #requestsAnswered = 0
   #moves = 0
 
@@ -98,6 +114,8 @@ export class PathProbe {
     this.#role = { controlling: options.controlling, tieBreaker: 0n }
     this.#consent = new Consent({ controlling: options.controlling, now: options.now })
     this.#transactions = new CheckTransactions(options.random)
+    const { largestPacket: largest, now } = options
+    this.#pathMtu = largest === undefined ? undefined : new PathMtu({ largest, now })
   }
 
   get remote(): Endpoint {
@@ -113,10 +131,17 @@ export class PathProbe {
     return this.#roundTrip
   }
 
+  /** Largest IP packet known to pass, bytes. */
+  get mtu(): number | undefined {
+    return this.#mtu
+  }
+
   get deadline(): number | undefined {
-    const consent = this.#consent.deadline
-    if (this.#move === undefined) return consent
-    return Math.min(consent ?? Number.POSITIVE_INFINITY, moveDeadline(this.#move))
+    const deadlines: number[] = []
+    if (this.#move !== undefined) deadlines.push(moveDeadline(this.#move))
+    if (this.#consent.deadline !== undefined) deadlines.push(this.#consent.deadline)
+    if (this.#pathMtu !== undefined && !this.#consent.expired) deadlines.push(this.#pathMtu.deadline)
+    return deadlines.length === 0 ? undefined : Math.min(...deadlines)
   }
 
   /** Whether a request that names this ufrag of ours is for this path. */
@@ -136,11 +161,12 @@ export class PathProbe {
 
   /** Something looks wrong: probe now and quickly. */
   check(now: number): readonly ProbeEffect[] {
+    this.#pathMtu?.check(now)
     return this.#act(this.#consent.check(now), now)
   }
 
   tick(now: number): readonly ProbeEffect[] {
-    return [...this.#tickMove(now), ...this.#act(this.#consent.tick(now), now)]
+    return [...this.#tickMove(now), ...this.#act(this.#consent.tick(now), now), ...this.#tickMtu(now)]
   }
 
   receive(message: ReceivedStunMessage, from: Endpoint, now: number): readonly ProbeEffect[] {
@@ -151,6 +177,7 @@ export class PathProbe {
   stats(): ProbeStats {
     return {
       probesSent: this.#probesSent,
+      mtuProbesSent: this.#mtuProbesSent,
       requestsAnswered: this.#requestsAnswered,
       moves: this.#moves,
       dropped: this.#dropped.toObject(),
@@ -187,14 +214,17 @@ export class PathProbe {
     if (examined.kind === 'error') return this.#drop('refused')
     const current = probe.association === this.#association && sameEndpoint(from, this.#remote)
     if (current) {
-      const sample = now - probe.sentAt
-      this.#roundTrip =
-        this.#roundTrip === undefined ? sample : this.#roundTrip + smoothing * (sample - this.#roundTrip)
+      if (probe.size === undefined) {
+        const sample = now - probe.sentAt
+        this.#roundTrip =
+          this.#roundTrip === undefined ? sample : this.#roundTrip + smoothing * (sample - this.#roundTrip)
+        this.#pathMtu?.alive(probe.sentAt)
+      } else this.#pathMtu?.answered({ size: probe.size, sentAt: probe.sentAt }, now)
       this.#mapped = examined.mapped
       this.#consent.answered(now)
       // Asked after the peer was heard elsewhere, the old endpoint still answers: nothing has moved.
       if (this.#move !== undefined && !this.#move.wanted && probe.sentAt >= this.#move.since) this.#move = undefined
-      return []
+      return this.#tellMtu()
     }
     const move = this.#move
     if (move === undefined || move.association !== probe.association || !sameEndpoint(from, move.to)) {
@@ -250,7 +280,30 @@ export class PathProbe {
     if (sameEndpoint(this.#remote, move.to)) return []
     this.#remote = move.to
     this.#moves++
-    return [{ kind: 'moved', remote: move.to }]
+    this.#pathMtu?.restart(found.now)
+    return [{ kind: 'moved', remote: move.to }, ...this.#tellMtu()]
+  }
+
+  #tickMtu(now: number): readonly ProbeEffect[] {
+    if (this.#pathMtu === undefined || this.#consent.expired) return []
+    const size = this.#pathMtu.tick(now, this.#roundTrip)
+    if (size === undefined) return this.#tellMtu()
+    const association = this.#association
+    const transactionId = this.#transactions.open({ to: this.#remote, association, sentAt: now, size })
+    const bytes = encodeCheck({ transactionId, association, role: this.#role, size: size - headerSize })
+    this.#mtuProbesSent++
+    return [
+      { kind: 'send', bytes, to: this.#remote, whole: true },
+      ...this.#sendProbe({ to: this.#remote, association }, now),
+      ...this.#tellMtu(),
+    ]
+  }
+
+  #tellMtu(): readonly ProbeEffect[] {
+    const mtu = this.#pathMtu?.mtu
+    if (mtu === this.#mtu) return []
+    this.#mtu = mtu
+    return [{ kind: 'resized' }]
   }
 
   #act(action: ConsentAction, now: number): readonly ProbeEffect[] {

@@ -26,6 +26,8 @@ export interface IcePuncherOptions {
   readonly clock: Clock
   readonly random: Random
   readonly logger?: Logger
+  /** The largest IP packet that anybody wants to send, bytes: up to there a path's MTU is looked for. Absent: it is not. */
+  readonly largestPacket?: number
 }
 
 export class IcePuncher implements Puncher {
@@ -37,8 +39,8 @@ export class IcePuncher implements Puncher {
 
   constructor(options: IcePuncherOptions) {
     this.#options = options
-    const { underlay: socket, clock, random, logger = silentLogger } = options
-    this.#tools = { socket, clock, random, logger, demultiplexer: new StunDemultiplexer(socket, clock) }
+    const { underlay: socket, clock, random, logger = silentLogger, largestPacket } = options
+    this.#tools = { socket, clock, random, logger, largestPacket, demultiplexer: new StunDemultiplexer(socket, clock) }
   }
 
   /**

@@ -260,7 +260,7 @@ export class SimulatedHost implements HostNetwork {
     }
     const socket = new SimulatedSocket({
       port,
-      send: (bytes, to) => this.#send(port, bytes, to),
+      send: (bytes, to, whole) => this.#send({ port, whole }, bytes, to),
       close: () => void this.#sockets.delete(port),
     })
     this.#sockets.set(port, socket)
@@ -302,11 +302,12 @@ export class SimulatedHost implements HostNetwork {
     bytes.fill(0xdd)
   }
 
-  #send(sourcePort: number, bytes: Uint8Array, to: Endpoint): void {
+  #send(as: { readonly port: number; readonly whole: boolean }, bytes: Uint8Array, to: Endpoint): void {
+    const { port: sourcePort, whole } = as
     const destination = numbers.get(to.address) ?? parseIpv4(to.address)
     if (destination === undefined) return
     const flow = { protocol: 'udp', source: this.#source, sourcePort, destination, destinationPort: to.port } as const
-    this.#options.send({ flow, ttl: defaultTtl, size: bytes.length + headerBytes, payload: bytes.slice() })
+    this.#options.send({ flow, ttl: defaultTtl, size: bytes.length + headerBytes, payload: bytes.slice(), whole })
   }
 
   #freePort(): number {
@@ -316,16 +317,18 @@ export class SimulatedHost implements HostNetwork {
   }
 }
 
+interface SocketOptions {
+  readonly port: number
+  readonly send: (bytes: Uint8Array, to: Endpoint, whole: boolean) => void
+  readonly close: () => void
+}
+
 class SimulatedSocket implements DatagramSocket {
   readonly port: number
-  #open: { readonly send: (bytes: Uint8Array, to: Endpoint) => void; readonly close: () => void } | undefined
+  #open: Pick<SocketOptions, 'send' | 'close'> | undefined
   #receiver: Receiver | undefined
 
-  constructor(options: {
-    readonly port: number
-    readonly send: (bytes: Uint8Array, to: Endpoint) => void
-    readonly close: () => void
-  }) {
+  constructor(options: SocketOptions) {
     this.port = options.port
     this.#open = options
   }
@@ -335,7 +338,11 @@ class SimulatedSocket implements DatagramSocket {
   }
 
   send(bytes: Uint8Array, to: Endpoint): void {
-    this.#open?.send(bytes, to)
+    this.#open?.send(bytes, to, false)
+  }
+
+  sendWhole(bytes: Uint8Array, to: Endpoint): void {
+    this.#open?.send(bytes, to, true)
   }
 
   receive(receiver: Receiver): void {

@@ -311,7 +311,7 @@ test('a damaged address, our own address and a text that is too long are refused
   }
   const { channel } = device.open('1'.repeat(64))
   assert.equal(channel.send('offline'), false)
-  assert.equal(channel.maximumTextBytes, 1_372)
+  assert.equal(channel.maximumTextBytes, 1200)
 })
 
 test('the status says what is missing', async () => {

@@ -12,6 +12,7 @@ import { SecretKey } from '../../src/api/keys.ts'
 import type { GuardKind } from '../../src/api/roles.ts'
 import { assembleDevice } from '../../src/device/backends.ts'
 import { openEmbeddedGuard } from '../../src/device/embedded.ts'
+import type { PeerRoutes } from '../../src/device/parts.ts'
 import type { PunchGuard } from '../../src/device/punchguard.ts'
 import { encodeIdentity } from '../../src/pairing/identity.ts'
 import { answerBindingRequest } from '../../src/punch/stun/server.ts'
@@ -145,6 +146,8 @@ export class SimulatedDevice {
   readonly host: SimulatedHost
   readonly store: MemoryStore = new MemoryStore()
   readonly events: DeviceEvent[] = []
+  /** Of the routes to the (only) peer, as set last; the interface's when `undefined`. */
+  routeMtu: number | undefined
   readonly #config: Config
   readonly #number: number
   /** By how many ms the wall clock is ahead. */
@@ -222,12 +225,17 @@ export class SimulatedDevice {
                   this.#tun = undefined
                 },
               })
-              const nothing = { setAddresses: async () => {}, setRoutes: async () => {} }
+              const noInterface = {
+                setAddresses: async () => {},
+                setRoutes: async (_peer: string, { mtu }: PeerRoutes) => {
+                  this.routeMtu = mtu
+                },
+              }
               return openEmbeddedGuard({
                 ...options,
                 opened,
                 tun,
-                interface: nothing,
+                interface: noInterface,
                 clock,
                 random,
                 logger: silentLogger,
@@ -269,9 +277,9 @@ export class SimulatedDevice {
     return this.running.status().addresses[0] ?? ''
   }
 
-  /** Sends a payload through the tunnel to another device; resolves whether it arrived within `limit` ms. */
-  async reaches(other: SimulatedDevice, limit: number): Promise<boolean> {
-    const payload = this.world.random.bytes(32)
+  /** Sends a payload through the tunnel to another device; resolves whether it arrived within `limit` ms. `size`: of the packet. */
+  async reaches(other: SimulatedDevice, limit: number, size = 60): Promise<boolean> {
+    const payload = this.world.random.bytes(size - 28)
     let arrived = false
     const tun = other.#tun
     if (tun === undefined) return false

@@ -5,7 +5,7 @@
 
 import type { Endpoint } from '../../api/endpoint.ts'
 import { findAttribute, type StunAttribute } from '../stun/attributes.ts'
-import { stunErrors, stunMethods } from '../stun/constants.ts'
+import { fillerType, stunErrors, stunMethods } from '../stun/constants.ts'
 import { shortTermKey } from '../stun/integrity.ts'
 import {
   encodeMessage,
@@ -22,15 +22,19 @@ export interface IceRole {
   readonly tieBreaker: bigint
 }
 
+/** Type and length. */
+const attributeHeaderSize = 4
+
 /** RFC 8445 §7.1.1: what our end would be called if the peer sees it at an address nobody signalled. */
 const ownReflexivePriority = candidatePriority('peer-reflexive')
 
-/** A Binding request under the peer's credentials. */
+/** A Binding request under the peer's credentials. `size`: filled up to so many bytes, a multiple of 4; its answer is not. */
 export function encodeCheck(options: {
   readonly transactionId: Uint8Array
   readonly association: Association
   readonly role: IceRole
   readonly useCandidate?: boolean
+  readonly size?: number | undefined
 }): Uint8Array {
   const { association, role, transactionId } = options
   const attributes: StunAttribute[] = [
@@ -39,10 +43,17 @@ export function encodeCheck(options: {
     { kind: role.controlling ? 'ice-controlling' : 'ice-controlled', tieBreaker: role.tieBreaker },
   ]
   if (options.useCandidate === true) attributes.push({ kind: 'use-candidate' })
-  return encodeMessage(
-    { messageClass: 'request', method: stunMethods.Binding, transactionId, attributes },
-    { key: shortTermKey(association.remote.password), fingerprint: true },
-  )
+  const key = shortTermKey(association.remote.password)
+  const encode = (): Uint8Array =>
+    encodeMessage(
+      { messageClass: 'request', method: stunMethods.Binding, transactionId, attributes },
+      { key, fingerprint: true },
+    )
+  const request = encode()
+  if (options.size === undefined) return request
+  const missing = options.size - request.length - attributeHeaderSize
+  attributes.push({ kind: 'other', type: fillerType, value: new Uint8Array(missing) })
+  return encode()
 }
 
 /** RFC 8445 §7.3.1.2: a success response that says where the request came from. */

@@ -46,6 +46,12 @@ export function isComprehensionRequired(type: number): boolean {
 
 // Our choice
 
+/**
+ * Fills a request up to a size. PADDING (RFC 5780 §7.6) would do, but receivers must understand that one or refuse the
+ * request. This type is unassigned, in the range of those that are ignored when unknown (RFC 8489 §14).
+ */
+export const fillerType = 0xfe17
+
 /** Nothing we speak comes near it; a longer datagram is not looked at. */
 export const maximumMessageSize = 1500
 /** Bounds the work one datagram can cause. */

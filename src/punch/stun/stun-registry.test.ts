@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { isComprehensionRequired, stunAttributes, stunErrors, stunMethods } from './constants.ts'
+import { fillerType, isComprehensionRequired, stunAttributes, stunErrors, stunMethods } from './constants.ts'
 
 function registry(file: string): Map<string, number> {
   const path = new URL(`../../../../test/vectors/stun/${file}.csv`, import.meta.url)
@@ -22,6 +22,11 @@ for (const [file, constants, rows] of [
     for (const [name, value] of Object.entries(constants)) assert.equal(registered.get(name), value, name)
   })
 }
+
+test('the type that fills requests up is assigned to nobody, and may be ignored by who does not know it', () => {
+  assert.ok(![...registry('attributes').values()].includes(fillerType))
+  assert.equal(isComprehensionRequired(fillerType), false)
+})
 
 test('the comprehension-required range of attribute types is 0x0000 to 0x7fff', () => {
   assert.deepEqual(

@@ -58,7 +58,7 @@ export const ignoreUnreadable = 0x01
 /** Longest text we look at, in characters: thirty times what we ever send, small enough to be hashed in a moment. */
 export const maximumTextLength = 65_536
 
-/** Most pieces of one fragmented text: 32 × 1372 bytes, what a Tox message holds, is enough for everything we send. */
+/** Most pieces of one fragmented text: 32 × 1200 bytes, what we put in a Tox message, is enough for everything we send. */
 export const maximumFragments = 32
 
 /** Longest question of an SMP 1 that we show to anybody, in bytes. */

@@ -15,7 +15,6 @@ import { Listeners } from '../../util/listeners.ts'
 import type { Logger } from '../../util/logger.ts'
 import type { Random } from '../../util/random.ts'
 import { type KeyPair, keyPairOf, type LongTermPublicKey, longTermPublicKey, toxCryptoReady } from './crypto.ts'
-import { maximumMessageBytes } from './friend-connection.ts'
 import { isLocal } from './local-address.ts'
 import { NodeSocket } from './node-socket-shell.ts'
 import { ToxClient, type ToxClientEffect, type ToxClientStats } from './tox-client.ts'
@@ -227,8 +226,11 @@ interface ChannelEnd {
   close(): void
 }
 
+/** Tox takes 1372; these fit with their headers into 1280 bytes, which pass where larger ones and fragments do not. */
+const maximumTextBytes = 1200
+
 class ToxChannel implements SignalChannel {
-  readonly maximumTextBytes: number = maximumMessageBytes
+  readonly maximumTextBytes: number = maximumTextBytes
   readonly #end: ChannelEnd
   readonly #listeners: Listeners<SignalEvent> = new Listeners()
   #open = true

@@ -2,7 +2,7 @@
  * The system calls that Node.js has no words for, declared once, through koffi. Nothing is loaded until the first
  * `systemCalls()`. The functions keep C's names, argument order and results (-1 and `errno()` on failure); addresses
  * are plain numbers (below 2^53) into `NativeMemory`. Linux on little-endian machines only: elsewhere the load fails with
- * a clear error.
+ * a clear error; macOS and Windows have macos-calls.ts and windows-calls.ts.
  */
 
 import { constants } from 'node:os'
@@ -149,8 +149,7 @@ export function describeErrno(value: number): string {
 /** @throws PunchGuardError GUARD_UNAVAILABLE when koffi has no build for this machine */
 export async function ownFunctions(): Promise<NativeFunctions> {
   await systemCalls()
-  const { default: koffi } = await import('koffi')
-  const self = koffi.load(null)
+  const self = (await loadKoffi()).load(null)
   return (name, result, parameters) => self.func(name, result, [...parameters])
 }
 
@@ -167,26 +166,37 @@ export function systemCalls(): Promise<SystemCalls> {
 
 async function load(): Promise<SystemCalls> {
   if (process.platform !== 'linux') {
-    throw new PunchGuardError(
-      'GUARD_UNAVAILABLE',
-      `there is no network interface support for ${process.platform} yet`,
-      {
-        hint: 'run this device on Linux',
-      },
-    )
+    throw new PunchGuardError('GUARD_UNAVAILABLE', `these system calls are Linux's; this is ${process.platform}`, {
+      hint: 'run this device on Linux',
+    })
   }
+  return declare(await loadKoffi())
+}
+
+export type Koffi = typeof import('koffi')['default']
+
+/** @throws PunchGuardError GUARD_UNAVAILABLE when koffi has no build for this machine */
+export async function loadKoffi(): Promise<Koffi> {
   try {
-    return declare(await import('koffi'))
+    return (await import('koffi')).default
   } catch (cause) {
     const message = `the system calls could not be loaded: ${errorMessage(cause)}`
     throw new PunchGuardError('GUARD_UNAVAILABLE', message, {
-      hint: `reinstall with the optional package @koromix/koffi-linux-${process.arch}`,
+      hint: `reinstall with the optional package @koromix/koffi-${process.platform}-${process.arch}`,
       cause,
     })
   }
 }
 
-function declare({ default: koffi }: typeof import('koffi')): SystemCalls {
+/** Zeroed. */
+export function allocateNative(koffi: Koffi, length: number): NativeMemory {
+  // An ArrayBuffer of its own: small typed arrays live on the heap and may move.
+  const buffer = new ArrayBuffer(length)
+  const bytes = new Uint8Array(buffer)
+  return { bytes, view: new DataView(buffer), address: Number(koffi.address(bytes)) }
+}
+
+function declare(koffi: Koffi): SystemCalls {
   // The process itself: every Node.js binary for Linux is linked with the C library, glibc or musl.
   const libc = koffi.load(null)
   const fd = 'int'
@@ -224,11 +234,6 @@ function declare({ default: koffi }: typeof import('koffi')): SystemCalls {
     unshare: libc.func('unshare', 'int', ['int']),
     errno: () => koffi.errno(),
     addressOf: (bytes) => Number(koffi.address(bytes)),
-    allocate(length) {
-      // An ArrayBuffer of its own: small typed arrays live on the heap and may move.
-      const buffer = new ArrayBuffer(length)
-      const bytes = new Uint8Array(buffer)
-      return { bytes, view: new DataView(buffer), address: Number(koffi.address(bytes)) }
-    },
+    allocate: (length) => allocateNative(koffi, length),
   }
 }

@@ -20,7 +20,8 @@ export interface TunFile {
   read(): Uint8Array | number
   /** 0 or an errno. */
   write(packet: Uint8Array): number
-  close(): void
+  /** What must be awaited until the interface is gone. */
+  close(): void | Promise<void>
 }
 
 export interface PolledTunOptions {
@@ -85,7 +86,7 @@ export class PolledTun implements Tun {
     if (this.#reading.kind === 'closed') return
     this.#stop()
     this.#reading = { kind: 'closed' }
-    this.#file.close()
+    await this.#file.close()
   }
 
   #listen(): void {

@@ -1,6 +1,6 @@
 /** wireguard-go in a namespace, set up through its UAPI socket (wireguard.com/xplatform). */
 
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { Endpoint } from '../src/api/endpoint.ts'
 import type { Side, TwoNamespaces } from './two-namespaces.ts'
@@ -31,6 +31,8 @@ export async function startWireguardGo(
 ): Promise<number> {
   const child = spaces.start(side, options.program, ['-f', options.name])
   const path = `/var/run/wireguard/${options.name}.sock`
+  // It does so itself only when it is asked to end.
+  child.on('exit', () => rmSync(path, { force: true }))
   for (let tries = 0; !existsSync(path) && tries < 100; tries++) await pause(20)
   const lines = ['set=1', `private_key=${options.privateKey}`, `listen_port=${options.port}`]
   for (const { publicKey, endpoint, allowedIps } of options.peers) {

@@ -8,8 +8,9 @@ import { scenarios as otr } from './otr.ts'
 import type { InteropScenario } from './scenario.ts'
 import { scenarios as tox } from './tox.ts'
 import { scenarios as wireguard } from './wireguard.ts'
+import { scenarios as wireguardWorkers } from './wireguard-workers.ts'
 
-const all: readonly InteropScenario[] = [...tox, ...otr, ...wireguard]
+const all: readonly InteropScenario[] = [...tox, ...otr, ...wireguard, ...wireguardWorkers]
 
 /** A scenario that takes longer has failed, ms. */
 const timeLimit = 60_000

@@ -26,7 +26,7 @@ function scenario(name: string, options: TunnelWorldOptions, story: Story): Inte
   }
 }
 
-async function missing(): Promise<string | undefined> {
+export async function missing(): Promise<string | undefined> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'root on Linux: run it with sudo'
   for (const program of ['wireguard-go', 'wg', 'ip', 'ping']) {
     const isThere = await runCommand('which', [program]).then(
@@ -41,7 +41,7 @@ async function missing(): Promise<string | undefined> {
   )
 }
 
-async function version(): Promise<string> {
+export async function version(): Promise<string> {
   const text = await runCommand('wireguard-go', ['--version'])
   return /wireguard-go v?(\S+)/.exec(text)?.[1] ?? '?'
 }

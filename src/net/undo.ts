@@ -1,13 +1,23 @@
 /**
- * How one change of an interface is taken back, in memory and as a line of the undo log. What a line names becomes
- * arguments of `ip`, so it is read strictly.
+ * How one change of the machine is taken back, in memory and as a line of the undo log. What a line names becomes
+ * arguments of `ip`, or a process or a file that goes, so it is read strictly.
  */
 
+import { rm } from 'node:fs/promises'
+import { connect } from 'node:net'
 import * as v from 'valibot'
 import { currentPlace, explained, familyOption, findLink, type InterfaceIdentity, isGone } from './ip-command.ts'
+import { endProcess, type ProcessIdentity } from './process-identity.ts'
 import type { RunCommand } from './run-command.ts'
 
 export type Undo =
+  | InterfaceUndo
+  /** A program of ours that works for the tunnel. */
+  | { readonly kind: 'end-process'; readonly of: ProcessIdentity }
+  /** The file of a program's local socket, when nobody listens on it any more. `name`: its path. */
+  | { readonly kind: 'remove-socket'; readonly of: { readonly name: string } }
+
+type InterfaceUndo =
   | { readonly kind: 'delete-interface'; readonly of: InterfaceIdentity }
   | { readonly kind: 'delete-address'; readonly of: InterfaceIdentity; readonly cidr: string }
   | { readonly kind: 'delete-route'; readonly of: InterfaceIdentity; readonly cidr: string }
@@ -25,6 +35,15 @@ const identity = v.strictObject({
   index: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
   place: v.string(),
 })
+const processIdentity = v.strictObject({
+  name: v.pipe(v.string(), v.regex(/^[^\s/]{1,64}$/)),
+  pid: v.pipe(v.number(), v.safeInteger(), v.minValue(2)),
+  startedAt: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  place: v.string(),
+})
+const socketFile = v.strictObject({
+  name: v.pipe(v.string(), v.regex(/^\/(?:var\/)?run\/wireguard\/[^\s/]{1,15}\.sock$/)),
+})
 const cidr = v.pipe(v.string(), v.regex(/^[0-9a-f][0-9a-f.:]*\/\d{1,3}$/i))
 
 const undoSchema = v.variant('kind', [
@@ -33,13 +52,21 @@ const undoSchema = v.variant('kind', [
   v.strictObject({ kind: v.literal('delete-route'), of: identity, cidr }),
   v.strictObject({ kind: v.literal('set-mtu'), of: identity, mtu: v.pipe(v.number(), v.safeInteger()) }),
   v.strictObject({ kind: v.literal('set-down'), of: identity }),
+  v.strictObject({ kind: v.literal('end-process'), of: processIdentity }),
+  v.strictObject({ kind: v.literal('remove-socket'), of: socketFile }),
 ])
 
 const id = v.pipe(v.number(), v.safeInteger(), v.minValue(1))
 const lineSchema = v.union([v.strictObject({ id, undo: undoSchema }), v.strictObject({ done: id })])
 
-/** Only on the very interface that was changed: another one may have its name by now. */
 export async function runUndo(undo: Undo, run: RunCommand): Promise<'undone' | 'gone'> {
+  if (undo.kind === 'end-process') return endProcess(undo.of)
+  if (undo.kind === 'remove-socket') return removeSocket(undo.of.name)
+  return undoOnInterface(undo, run)
+}
+
+/** Only on the very interface that was changed: another one may have its name by now. */
+async function undoOnInterface(undo: InterfaceUndo, run: RunCommand): Promise<'undone' | 'gone'> {
   const { name, index, place } = undo.of
   if (place !== currentPlace() || (await findLink(name, run))?.index !== index) return 'gone'
   try {
@@ -51,7 +78,20 @@ export async function runUndo(undo: Undo, run: RunCommand): Promise<'undone' | '
   }
 }
 
-function undoArguments(undo: Undo): readonly string[] {
+async function removeSocket(path: string): Promise<'undone' | 'gone'> {
+  const failure = await new Promise<string>((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy()
+      resolve('')
+    })
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''))
+  })
+  if (failure !== 'ECONNREFUSED') return 'gone'
+  await rm(path, { force: true })
+  return 'undone'
+}
+
+function undoArguments(undo: InterfaceUndo): readonly string[] {
   const { name } = undo.of
   switch (undo.kind) {
     case 'delete-interface':

@@ -39,9 +39,11 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
     this.#interfaces = new Map([[main.name, main]])
   }
 
-  /** An interface that is there, such as a TUN. @throws PunchGuardError GUARD_UNAVAILABLE */
-  static async adopt(options: Parts & { readonly name: string }): Promise<MachineInterface> {
-    return new MachineInterface(await NetworkInterface.adopt(options), options)
+  /** An interface that is there, such as a TUN. `mtu`: as it is unless told. @throws PunchGuardError GUARD_UNAVAILABLE */
+  static async adopt(options: Parts & { readonly name: string; readonly mtu?: number }): Promise<MachineInterface> {
+    const main = await NetworkInterface.adopt(options)
+    if (options.mtu !== undefined) await main.setMtu(options.mtu)
+    return new MachineInterface(main, options)
   }
 
   /** An interface of a kernel driver, deleted at the end. @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED */

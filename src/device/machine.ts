@@ -15,6 +15,7 @@ import type { OpenGuard, OpenGuardOptions, Surroundings } from './backends.ts'
 import { openEmbeddedGuard } from './embedded.ts'
 import { MachineInterface } from './machine-interface.ts'
 import { openOpenvpnGuard } from './openvpn.ts'
+import { openWireguardGo } from './wireguard-go.ts'
 
 export interface MachineOptions {
   /** Name of the tunnel interface. */
@@ -61,10 +62,11 @@ function openGuard(kind: GuardKind, options: MachineGuardOptions): Promise<OpenG
   switch (kind) {
     case 'embedded':
       return openEmbedded(options)
+    case 'wireguard-go':
+      return openWireguardGo(options)
     case 'openvpn':
       return openOpenvpnGuard(options)
     case 'kernel':
-    case 'wireguard-go':
       throw new Error(`the guard ${kind} is not built yet`)
     default:
       return assertNever(kind)

@@ -7,6 +7,7 @@ test('without options the lab is two NATs that filter by address and port, 20 ms
   assert.deepEqual(parseLabOptions([]), {
     kinds: [siteKinds['eim-apdf'], siteKinds['eim-apdf']],
     nat: 'model',
+    guards: ['embedded', 'embedded'],
     delay: 20,
     jitter: 0,
     loss: 0,
@@ -28,10 +29,14 @@ test('every option is read, in both spellings', () => {
     '--loss=2',
     '--rate=100',
     '--copy=1',
+    '--guard=wireguard-go',
+    '--guard-b',
+    'embedded',
   ]
   assert.deepEqual(parseLabOptions([...args, '--nat', 'linux', '--json', '--verbose']), {
     kinds: [siteKinds['eim-eif'], { kind: 'none' }],
     nat: 'linux',
+    guards: ['wireguard-go', 'embedded'],
     delay: 5,
     jitter: 1.5,
     loss: 0.02,

@@ -1,7 +1,9 @@
 /** The command line of `npm start` (lab/main.ts). */
 
 import { parseArgs } from 'node:util'
+import { guardKinds } from '../src/api/config.ts'
 import { PunchGuardError } from '../src/api/errors.ts'
+import type { GuardKind } from '../src/api/roles.ts'
 import { nearestName } from '../src/util/nearest-name.ts'
 import { parseSiteKind, type SiteKind, siteKindNames } from './model/kinds.ts'
 
@@ -9,6 +11,8 @@ export interface LabOptions {
   readonly kinds: readonly [SiteKind, SiteKind]
   /** Whose NAT: the lab's own, or the kernel's through nftables. */
   readonly nat: 'model' | 'linux'
+  /** Of each device's config.toml. */
+  readonly guards: readonly [GuardKind, GuardKind]
   /** Of each site's line, each way, ms. */
   readonly delay: number
   readonly jitter: number
@@ -39,6 +43,8 @@ change of address, and takes everything down again. Needs Linux with iproute2 an
                                 ${siteKindNames.slice(0, 4).join(', ')},
                                 ${siteKindNames.slice(4).join(', ')}
   --nat linux                 the kernel's own NAT through nftables (eim-apdf, apdm-apdf-random) instead of the lab's
+  --guard KIND                what carries the packets on both devices, or with --guard-a, --guard-b on one (default embedded):
+                                ${guardKinds.join(', ')}
   --delay MS                  of each site's line, each way (default 20)
   --jitter MS                 up to so much more (default 0)
   --loss PERCENT              packets lost on each site's line, each way (default 0)
@@ -58,6 +64,9 @@ Example, a phone network and a home router 30 ms from the rest of the world:
 const defaults = { 'nat-a': 'eim-apdf', 'nat-b': 'eim-apdf', nat: 'model', delay: '20', copy: '64' } as const
 
 const words = {
+  guard: { type: 'string' },
+  'guard-a': { type: 'string' },
+  'guard-b': { type: 'string' },
   'nat-a': { type: 'string' },
   'nat-b': { type: 'string' },
   nat: { type: 'string' },
@@ -89,6 +98,10 @@ export function parseLabOptions(args: readonly string[]): LabOptions | 'help' {
   return {
     kinds: [kindOf('nat-a', text('nat-a')), kindOf('nat-b', text('nat-b'))],
     nat,
+    guards: [
+      guardOf('guard-a', text('guard-a') ?? text('guard')),
+      guardOf('guard-b', text('guard-b') ?? text('guard')),
+    ],
     delay: numberOf('delay', text('delay') ?? defaults.delay, { maximum: 2000 }),
     jitter: numberOf('jitter', text('jitter') ?? '0', { maximum: 2000 }),
     loss: numberOf('loss', text('loss') ?? '0', { maximum: 90 }) / 100,
@@ -108,6 +121,14 @@ function kindOf(name: 'nat-a' | 'nat-b', text: string = defaults[name]): SiteKin
   const nearest = nearestName(text, siteKindNames)
   const hint = nearest === undefined ? `the names are: ${siteKindNames.join(', ')}` : `did you mean '${nearest}'?`
   throw new PunchGuardError('USAGE', `--${name} '${text}' is no kind of NAT`, { hint })
+}
+
+function guardOf(name: 'guard-a' | 'guard-b', text = 'embedded'): GuardKind {
+  const kind = guardKinds.find((one) => one === text)
+  if (kind !== undefined) return kind
+  const nearest = nearestName(text, guardKinds)
+  const hint = nearest === undefined ? `the guards are: ${guardKinds.join(', ')}` : `did you mean '${nearest}'?`
+  throw new PunchGuardError('USAGE', `--${name} '${text}' is no guard`, { hint })
 }
 
 function numberOf(

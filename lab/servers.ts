@@ -2,6 +2,7 @@
 
 import type { ChildProcess } from 'node:child_process'
 import { PunchGuardError } from '../src/api/errors.ts'
+import type { GuardKind } from '../src/api/roles.ts'
 import { processFile } from './agent.ts'
 import type { Namespace } from './namespace.ts'
 import type { ServerOptions, ServersReady } from './processes/server-protocol.ts'
@@ -33,12 +34,17 @@ export class Servers implements AsyncDisposable {
   }
 }
 
-/** The lines of config.toml that make a device use these servers and no others. */
-export function configFor({ tox }: ServersReady): string {
+/** The lines of config.toml that make a device use these servers and no others, and its guard. */
+export function configFor(
+  { tox }: ServersReady,
+  { name, guard }: { readonly name: string; readonly guard: GuardKind },
+): string {
   const nodes = tox.map(
     ({ host, udp, tcp, key }) =>
       `[[bootstrap]]\nhost = "${host}"\nudp = ${udp}\ntcp = [${tcp.join(', ')}]\nkey = "${key}"\n`,
   )
   const stun = addresses.stun.map((address) => `"${address}:${stunPort}"`)
-  return `stun = [${stun.join(', ')}]\n${nodes.join('')}`
+  // The devices have one /run between them, in which other programs name things after the interface.
+  const carrier = guard === 'embedded' ? '' : `guard = "${guard}"\ninterface = "pg-tun-${name}"\n`
+  return `${carrier}stun = [${stun.join(', ')}]\n${nodes.join('')}`
 }

@@ -33,10 +33,11 @@ export async function runLab({ lab, report, folder, signal }: StoryOptions): Pro
 async function play(figures: Partial<Figures>, { lab, report, folder, signal }: StoryOptions): Promise<void> {
   report.text(draw({ kinds: lab.kinds, line: describeLine(lab), router: describeRouters(lab) }))
   const log = lab.verbose ? (line: string): void => report.line('', line) : (): void => {}
-  const { delay, jitter, loss, rate, kinds, nat } = lab
+  const { delay, jitter, loss, rate, kinds, nat, guards } = lab
   await using scene = await Scene.build({
     kinds,
     nat,
+    guards,
     link: { delay, jitter, loss, rate },
     folder,
     signal,

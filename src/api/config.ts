@@ -54,7 +54,7 @@ export interface Config {
 export const defaultMtu = 1392
 
 /** What may carry the packets. */
-const guards = ['embedded', 'wireguard-go', 'openvpn'] as const satisfies readonly GuardKind[]
+export const guardKinds: readonly GuardKind[] = ['embedded', 'wireguard-go', 'openvpn']
 
 const limits = { bootstrap: 64, stun: 16, addresses: 4, tcp: 8 } as const
 
@@ -118,7 +118,10 @@ const schema = v.strictObject({
     v.pipe(v.number('must be a number'), v.integer(mtuRule), v.minValue(1280, mtuRule), v.maxValue(1420, mtuRule)),
     defaultMtu,
   ),
-  guard: v.optional(v.picklist(guards, `must be one of ${guards.map((guard) => `"${guard}"`).join(', ')}`), 'embedded'),
+  guard: v.optional(
+    v.picklist(guardKinds, `must be one of ${guardKinds.map((guard) => `"${guard}"`).join(', ')}`),
+    'embedded',
+  ),
   bootstrap: v.optional(
     v.pipe(
       v.array(bootstrapSchema, 'must be a list of nodes'),

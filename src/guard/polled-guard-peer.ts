@@ -28,6 +28,8 @@ export interface PeerSettings {
 /** Orders are carried out in the order of the calls. One that fails rejects. */
 export interface PolledGuardPeerParts {
   readonly interfaceName: string
+  /** Whether our tunnel key is the greater one: where two handshakes crossed, we begin again. */
+  readonly hasPrecedence: boolean
   /** Copied. */
   readonly presharedKey: SecretKey | undefined
   readonly allowedIps: readonly Prefix[]
@@ -47,7 +49,7 @@ export interface PolledGuardPeerParts {
 
 export class PolledGuardPeer implements GuardPeer {
   readonly #parts: PolledGuardPeerParts
-  readonly #machine: PolledPeer = new PolledPeer()
+  readonly #machine: PolledPeer
   readonly #timer: DeadlineTimer
   readonly #listeners: Listeners<GuardEvent> = new Listeners()
   #presharedKey: SecretKey
@@ -58,6 +60,7 @@ export class PolledGuardPeer implements GuardPeer {
 
   constructor(parts: PolledGuardPeerParts) {
     this.#parts = parts
+    this.#machine = new PolledPeer(parts)
     this.#presharedKey = copyOf(parts.presharedKey)
     this.#allowedIps = parts.allowedIps
     this.#timer = new DeadlineTimer(parts.clock, () => this.#run(this.#machine.tick(parts.clock.now())))

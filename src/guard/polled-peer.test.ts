@@ -13,7 +13,7 @@ const fresh: PeerCounters = { receivedBytes: 0, sentBytes: 0, lastHandshake: und
 
 /** A machine on a program of a few lines, in virtual time. */
 class Bench {
-  readonly machine: PolledPeer = new PolledPeer()
+  readonly machine: PolledPeer
   now = 1000
   /** The peer as the program holds it. */
   program: PeerCounters | undefined
@@ -21,6 +21,10 @@ class Bench {
   answers = true
   looks = 0
   readonly done: string[] = []
+
+  constructor(hasPrecedence = true) {
+    this.machine = new PolledPeer({ hasPrecedence })
+  }
 
   use(remote: Endpoint | undefined, initiate: boolean): void {
     this.run(this.machine.use(remote, { initiate, now: this.now }))
@@ -131,6 +135,36 @@ test('two wishes to initiate are 100 ms apart on the line, with the newest endpo
   bench.advance(1)
   assert.deepEqual(bench.takeDone(), ['handshake'])
   assert.deepEqual(bench.program?.endpoint, elsewhere)
+})
+
+test('where two handshakes crossed, the end with precedence begins again, and the other leaves it to that', () => {
+  const begun = [true, false].map((hasPrecedence) => {
+    const bench = new Bench(hasPrecedence)
+    bench.use(there, true)
+    bench.advance(30)
+    // An initiation came in and was answered: our own is forgotten by that.
+    bench.count({ received: 148, sent: 92 })
+    const times: number[] = []
+    for (let ms = 30; ms < 1400; ms += 10) {
+      if (bench.takeDone().includes('handshake') && ms > 30) times.push(ms)
+      bench.advance(10)
+    }
+    return times
+  })
+  const [first = [], second = []] = begun
+  assert.ok((first[0] ?? 0) >= 180 && (first[0] ?? 0) <= 220, `${first}`)
+  assert.ok((second[0] ?? 0) >= 1030, `${second}`)
+})
+
+test('a peer that can do both completes within the pause, and nothing is begun again', () => {
+  const bench = new Bench()
+  bench.use(there, true)
+  bench.advance(30)
+  bench.count({ received: 148, sent: 92 })
+  bench.advance(120)
+  bench.handshake()
+  bench.advance(3000)
+  assert.deepEqual(bench.takeDone(), ['handshake', 'established'])
 })
 
 test('the end that answers only points, and any handshake of the new peer is the news', () => {
@@ -276,7 +310,7 @@ test('a program that does not answer for a while is asked again', () => {
 })
 
 test('counters that were read before an order mean nothing after it', () => {
-  const machine = new PolledPeer()
+  const machine = new PolledPeer({ hasPrecedence: true })
   const moment = { now: 1000, wallTime: epoch + 1000 }
   machine.use(there, { initiate: false, now: 0 })
   const [look] = machine.tick(1000)
@@ -285,7 +319,7 @@ test('counters that were read before an order mean nothing after it', () => {
   machine.use(there, { initiate: true, now: 1000 })
   const old = { receivedBytes: 1, sentBytes: 1, lastHandshake: epoch, endpoint: there }
   assert.deepEqual(machine.observe(old, { revision, moment }), [])
-  assert.deepEqual(machine.stats(), new PolledPeer().stats())
+  assert.deepEqual(machine.stats(), new PolledPeer({ hasPrecedence: true }).stats())
 })
 
 test('whatever happens in whatever order, time goes on and no look is lost', () => {

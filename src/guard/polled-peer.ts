@@ -53,6 +53,12 @@ const keepaliveSize = 32
 const retryDelays: readonly number[] = [500, 1000, 2000]
 /** Two initiations to one peer are never closer: responders drop what follows within 50 ms. */
 const initiationSpacing = 100
+/**
+ * When both ends begin at once, each forgets its own handshake to answer the other's, and none completes. The end with
+ * precedence begins again after this, which is enough for a peer that can do both (our own guard) to complete; the
+ * other end leaves it to that. ms
+ */
+const crossedPause = { withPrecedence: 150, without: 1000 } as const
 /** A handshake may outrun the news of the path it came on by so much, ms: WireGuard's REKEY_TIMEOUT. */
 const earlyHandshake = 5000
 
@@ -83,11 +89,14 @@ interface Attempt {
   readonly retryAt: number | undefined
   /** The delays after that. */
   readonly delays: readonly number[]
+  /** Whatever arrives before it completes is a handshake that the peer has begun. */
+  readonly mayCross: boolean
 }
 
 const none: PeerCounters = { receivedBytes: 0, sentBytes: 0, lastHandshake: undefined, endpoint: undefined }
 
 export class PolledPeer {
+  readonly #hasPrecedence: boolean
   #state: State = { kind: 'idle' }
   /** Counts the orders after which counters read before mean nothing. */
   #revision = 0
@@ -100,6 +109,11 @@ export class PolledPeer {
   #lastReceivedAt: number | undefined
   #unansweredSince: number | undefined
   #sentSinceDoubt = false
+
+  /** `hasPrecedence`: exactly one end. */
+  constructor(options: { readonly hasPrecedence: boolean }) {
+    this.#hasPrecedence = options.hasPrecedence
+  }
 
   /** When `tick` has something to do, monotonic ms. */
   get deadline(): number | undefined {
@@ -191,10 +205,11 @@ export class PolledPeer {
   tick(now: number): readonly PolledPeerEffect[] {
     const effects: PolledPeerEffect[] = []
     const state = this.#state
-    const retryAt = state.kind === 'awaiting' ? state.attempt?.retryAt : undefined
-    if (state.kind === 'awaiting' && retryAt !== undefined && retryAt <= now) {
+    const dueAt = state.kind === 'awaiting' ? state.attempt?.retryAt : undefined
+    if (state.kind === 'awaiting' && dueAt !== undefined && dueAt <= now) {
       const [next, ...delays] = state.attempt?.delays ?? []
-      const attempt = { sentAt: now, retryAt: next === undefined ? undefined : now + next, delays }
+      const retryAt = next === undefined ? undefined : now + next
+      const attempt = { sentAt: now, retryAt, delays, mayCross: true }
       effects.push(...this.#handshake(state.remote, attempt, state.since))
     }
     if (!this.#isLooking && this.#nextLookAt !== undefined && this.#nextLookAt <= now) effects.push(...this.#look())
@@ -205,11 +220,12 @@ export class PolledPeer {
     const before = this.#state.kind === 'awaiting' ? this.#state.attempt?.sentAt : undefined
     const [first = 0, ...delays] = retryDelays
     if (before !== undefined && now - before < initiationSpacing) {
-      const attempt = { sentAt: before, retryAt: before + initiationSpacing, delays: retryDelays }
+      const retryAt = before + initiationSpacing
+      const attempt = { sentAt: before, retryAt, delays: retryDelays, mayCross: false }
       this.#await(remote, { before: this.#counters.lastHandshake, attempt, now })
       return [{ kind: 'point', remote }]
     }
-    return this.#handshake(remote, { sentAt: now, retryAt: now + first, delays }, now)
+    return this.#handshake(remote, { sentAt: now, retryAt: now + first, delays, mayCross: true }, now)
   }
 
   #handshake(remote: Endpoint, attempt: Attempt, since: number): readonly PolledPeerEffect[] {
@@ -299,10 +315,18 @@ export class PolledPeer {
       }
       case 'awaiting':
         if (lastHandshake !== undefined && lastHandshake !== state.before) this.#settle(state.remote, effects)
+        else if (state.attempt?.mayCross === true && this.#counters.receivedBytes > 0) {
+          this.#state = { ...state, attempt: this.#crossed(state.attempt, now) }
+        }
         return
       default:
         assertNever(state)
     }
+  }
+
+  #crossed(attempt: Attempt, now: number): Attempt {
+    const pause = this.#hasPrecedence ? crossedPause.withPrecedence : crossedPause.without
+    return { ...attempt, retryAt: Math.max(now + pause, attempt.sentAt + initiationSpacing), mayCross: false }
   }
 
   #settle(remote: Endpoint, effects: PolledPeerEffect[]): void {

@@ -72,6 +72,7 @@ export class WireguardGoGuard implements Guard {
     if (name === this.#ownKey || this.#peers.has(name)) throw refusedPeer(publicKey)
     const peer = new PolledGuardPeer({
       interfaceName: this.interfaceName,
+      hasPrecedence: name < this.#ownKey,
       presharedKey,
       allowedIps,
       clock: this.#options.clock,

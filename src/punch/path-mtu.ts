@@ -50,9 +50,21 @@ type State =
       readonly leaping: boolean
     }
   /** Search Complete. */
-  | { readonly kind: 'complete'; readonly mtu: number; readonly confirmAt: number; readonly raiseAt: number }
-  /** Search Complete, and asking whether the size still passes. */
-  | { readonly kind: 'confirming'; readonly mtu: number; readonly attempt: Attempt; readonly raiseAt: number }
+  | {
+      readonly kind: 'complete'
+      readonly mtu: number
+      readonly confirmAt: number
+      readonly raiseAt: number
+      readonly isDoubted: boolean
+    }
+  /** Search Complete, and asking whether the size still passes. `isDoubted`: something else looked wrong, too. */
+  | {
+      readonly kind: 'confirming'
+      readonly mtu: number
+      readonly attempt: Attempt
+      readonly raiseAt: number
+      readonly isDoubted: boolean
+    }
   /** Error: not even the base size passes. */
   | { readonly kind: 'error'; readonly retryAt: number }
 
@@ -129,8 +141,9 @@ export class PathMtu {
         if (size > state.mtu) this.#state = this.#found(size, now)
         break
       case 'confirming':
-        if (size > state.mtu || (size === state.mtu && now >= state.raiseAt)) this.#state = this.#found(size, now)
-        else if (size === state.mtu) this.#state = completeAt(size, { now, raiseAt: state.raiseAt })
+        if (size < state.attempt.size) break
+        if (size > state.attempt.size || now >= state.raiseAt) this.#state = this.#found(size, now)
+        else this.#state = completeAt(size, { now, raiseAt: state.raiseAt })
         break
       default:
         assertNever(state)
@@ -144,15 +157,16 @@ export class PathMtu {
     this.#state = { ...state, attempt: { ...state.attempt, isAlive: true } }
   }
 
-  /** Something looks wrong: does the size found still pass? */
+  /** Something looks wrong: does the size found still pass? The first silence is believed, until there is an answer. */
   check(now: number): void {
     const state = this.#state
-    if (state.kind === 'complete') this.#state = { ...state, confirmAt: now }
+    if (state.kind === 'complete') this.#state = { ...state, confirmAt: now, isDoubted: true }
+    else if (state.kind === 'confirming') this.#state = { ...state, isDoubted: true }
     else if (state.kind === 'error') this.#state = { ...state, retryAt: now }
     else if (state.kind === 'searching' && !state.leaping) {
       // The search goes on when that is known.
       const mtu = state.confirmed
-      this.#state = { kind: 'confirming', mtu, attempt: attemptOf(mtu, now), raiseAt: now }
+      this.#state = { kind: 'confirming', mtu, attempt: attemptOf(mtu, now), raiseAt: now, isDoubted: true }
     }
   }
 
@@ -168,8 +182,8 @@ export class PathMtu {
   #due(now: number): State {
     const state = this.#state
     if (state.kind === 'complete') {
-      const { mtu, raiseAt } = state
-      return { kind: 'confirming', mtu, raiseAt, attempt: attemptOf(mtu, now) }
+      const { mtu, raiseAt, isDoubted } = state
+      return { kind: 'confirming', mtu, raiseAt, isDoubted, attempt: attemptOf(mtu, now) }
     }
     if (state.kind === 'error') {
       return { kind: 'base', mtu: undefined, attempt: attemptOf(basePacketSize, now), leapTo: this.#largest }
@@ -180,7 +194,11 @@ export class PathMtu {
   #lose(state: Extract<State, { readonly attempt: Attempt }>, now: number): State {
     const attempt = { ...state.attempt, lost: state.attempt.lost + 1 }
     if (state.kind === 'searching' && state.leaping) return this.#found(state.confirmed, now)
-    if (attempt.lost < maximumProbes) return { ...state, attempt }
+    if (attempt.lost < maximumProbes) {
+      // Two signs are enough to be careful until the matter is settled.
+      if (state.kind === 'confirming' && state.isDoubted) return { ...state, attempt, mtu: basePacketSize }
+      return { ...state, attempt }
+    }
     switch (state.kind) {
       case 'base':
         return { kind: 'error', retryAt: now + confirmationInterval }
@@ -188,8 +206,7 @@ export class PathMtu {
         return completeAt(state.confirmed, { now, raiseAt: now + raiseInterval })
       case 'confirming': {
         // RFC 8899 §4.3: a black hole. Back to the base size until something larger is confirmed.
-        const isBase = state.mtu === basePacketSize
-        if (isBase) return { kind: 'error', retryAt: now + confirmationInterval }
+        if (attempt.size === basePacketSize) return { kind: 'error', retryAt: now + confirmationInterval }
         const mtu = basePacketSize
         return { kind: 'base', mtu, attempt: attemptOf(mtu, now), leapTo: this.#largest }
       }
@@ -222,7 +239,7 @@ export class PathMtu {
 }
 
 function completeAt(mtu: number, { now, raiseAt }: { readonly now: number; readonly raiseAt: number }): State {
-  return { kind: 'complete', mtu, confirmAt: now + confirmationInterval, raiseAt }
+  return { kind: 'complete', mtu, confirmAt: now + confirmationInterval, raiseAt, isDoubted: false }
 }
 
 function attemptOf(size: number, now: number): Attempt {

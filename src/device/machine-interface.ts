@@ -6,8 +6,9 @@
 import { PunchGuardError } from '../api/errors.ts'
 import { hostPrefix, isIpv6 } from '../api/ip-prefix.ts'
 import { NetworkInterface } from '../net/interface.ts'
-import { hasIpv6, overlapsLiveRoute } from '../net/ip-command.ts'
+import type { NetworkCommands } from '../net/network-commands.ts'
 import type { RunCommand } from '../net/run-command.ts'
+import { overlapsLiveRoute, systemNetwork } from '../net/system-network.ts'
 import type { UndoLog } from '../net/undo-log.ts'
 import type { PeerRoutes, TunnelInterface } from './parts.ts'
 import { Serial } from './serial.ts'
@@ -15,6 +16,7 @@ import { Serial } from './serial.ts'
 interface Parts {
   readonly log: UndoLog
   readonly run?: RunCommand
+  readonly network?: NetworkCommands
 }
 
 interface Route extends AsyncDisposable {
@@ -79,7 +81,7 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
   /** With the first addresses the interface goes up. @throws PunchGuardError ADDRESS_IN_USE; nothing has changed then */
   setAddresses(addresses: readonly string[]): Promise<void> {
     return this.#serial.run(async () => {
-      const wanted = addresses.filter((address) => hasIpv6() || !isIpv6(address))
+      const wanted = addresses.filter((address) => this.#hasIpv6() || !isIpv6(address))
       for (const address of wanted) await this.#refuseTaken(address)
       for (const address of wanted) {
         if (this.#addresses.has(address)) continue
@@ -100,7 +102,7 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
     return this.#serial.run(async () => {
       const routes = this.#routes.get(peer) ?? new Map<string, Route>()
       this.#routes.set(peer, routes)
-      const wanted = cidrs.filter((cidr) => hasIpv6() || !isIpv6(cidr))
+      const wanted = cidrs.filter((cidr) => this.#hasIpv6() || !isIpv6(cidr))
       for (const [cidr, route] of routes) {
         if (wanted.includes(cidr) && route.interfaceName === interfaceName) continue
         routes.delete(cidr)
@@ -124,6 +126,10 @@ export class MachineInterface implements TunnelInterface, AsyncDisposable {
       for (const [cidr, { interfaceName }] of routes) if (interfaceName === removed.name) routes.delete(cidr)
     }
     await removed[Symbol.asyncDispose]()
+  }
+
+  #hasIpv6(): boolean {
+    return (this.#parts.network ?? systemNetwork).hasIpv6()
   }
 
   async #setRoute(

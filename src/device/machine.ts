@@ -1,10 +1,11 @@
-/** What a device stands on when it runs on a real machine: its network, its clock, and the guards it offers (Linux). */
+/** What a device stands on when it runs on a real machine: its network, its clock, and the guards it offers. */
 
+import { PunchGuardError } from '../api/errors.ts'
 import type { GuardKind } from '../api/roles.ts'
 import { systemHost } from '../net/host-network.ts'
-import { liveNetworks } from '../net/ip-command.ts'
 import { lendable } from '../net/lendable-socket.ts'
-import { openOffloadTun } from '../net/tun/offload.ts'
+import { liveNetworks } from '../net/system-network.ts'
+import { openSystemTun, tunSetsMtu } from '../net/tun/system-tun.ts'
 import { UndoLog, undoLeftovers } from '../net/undo-log.ts'
 import { assertNever } from '../util/assert-never.ts'
 import { systemClock } from '../util/clock.ts'
@@ -59,6 +60,7 @@ export async function thisMachine(options: MachineOptions): Promise<Surroundings
 
 /** @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED, ADDRESS_IN_USE */
 function openGuard(kind: GuardKind, options: MachineGuardOptions): Promise<OpenGuard> {
+  if (kind !== 'embedded' && process.platform !== 'linux') throw linuxOnly(kind)
   switch (kind) {
     case 'embedded':
       return openEmbedded(options)
@@ -74,11 +76,14 @@ function openGuard(kind: GuardKind, options: MachineGuardOptions): Promise<OpenG
 }
 
 async function openEmbedded(options: MachineGuardOptions): Promise<OpenGuard> {
-  const { opened, interfaceName, mtu, undoLogPath, addresses } = options
+  const { opened, interfaceName, mtu, undoLogPath, addresses, ownInterface } = options
   const socket = opened.add(await lendable(opened.add(options.socket)))
   const log = opened.add(await UndoLog.open(undoLogPath))
-  const tun = opened.add(await openOffloadTun({ name: interfaceName, mtu, queueLength }))
-  const machineInterface = opened.add(await MachineInterface.adopt({ name: tun.name, log }))
+  const tun = opened.add(await openSystemTun({ name: interfaceName, mtu, queueLength }))
+  ownInterface(tun.name)
+  const machineInterface = opened.add(
+    await MachineInterface.adopt({ name: tun.name, log, ...(!tunSetsMtu && { mtu }) }),
+  )
   // Its workers need longer to start than the addresses to be set.
   const guard = await openEmbeddedGuard({
     ...options,
@@ -90,4 +95,10 @@ async function openEmbedded(options: MachineGuardOptions): Promise<OpenGuard> {
   })
   await machineInterface.setAddresses(addresses)
   return guard
+}
+
+function linuxOnly(kind: GuardKind): PunchGuardError {
+  return new PunchGuardError('GUARD_UNAVAILABLE', `the guard ${kind} works on Linux only`, {
+    hint: 'set guard = "embedded" in config.toml',
+  })
 }

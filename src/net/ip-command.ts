@@ -1,28 +1,64 @@
-/** Questions to the kernel through `ip`, in the output that iproute2 and busybox share, and what its answers mean. */
+/** An interface of Linux, set up through `ip`, in the words and output that iproute2 and busybox share. */
 
 import { readFileSync, readlinkSync } from 'node:fs'
-import { PunchGuardError } from '../api/errors.ts'
-import { overlap } from '../api/ip-prefix.ts'
+import {
+  explainCommand,
+  type InterfaceChange,
+  type LinkState,
+  type LiveRoute,
+  type NetworkCommands,
+  shortestClaim,
+} from './network-commands.ts'
 import { CommandError, type RunCommand, runCommand } from './run-command.ts'
 
-/** Which interface exactly: a name may be given again, an index not within one boot and namespace. */
-export interface InterfaceIdentity {
-  readonly name: string
-  readonly index: number
-  /** Boot and network namespace. */
-  readonly place: string
+export const linuxNetwork: NetworkCommands = {
+  routesHaveMtu: true,
+  place: currentPlace,
+  hasIpv6,
+  findLink,
+  async change(name, change, run) {
+    await run('ip', ipArguments(name, change))
+  },
+  async liveRoutes(family, run) {
+    const text = await run('ip', [`-${family}`, 'route', 'show', 'table', 'all']).catch((error: unknown) => {
+      throw explained(error)
+    })
+    return decodeRoutes(text)
+  },
+  isGone,
+  explained,
 }
 
-export interface LinkState {
-  readonly index: number
-  readonly mtu: number
-  readonly up: boolean
+function ipArguments(name: string, change: InterfaceChange): readonly string[] {
+  switch (change.kind) {
+    case 'add-address':
+      return [familyOption(change.cidr), 'address', 'add', change.cidr, 'dev', name]
+    case 'delete-address':
+      return [familyOption(change.cidr), 'address', 'delete', change.cidr, 'dev', name]
+    case 'add-route':
+      return [familyOption(change.cidr), 'route', 'add', change.cidr, 'dev', name, ...routeMtu(change.mtu)]
+    case 'change-route':
+      return [familyOption(change.cidr), 'route', 'replace', change.cidr, 'dev', name, ...routeMtu(change.mtu)]
+    case 'delete-route':
+      return [familyOption(change.cidr), 'route', 'delete', change.cidr, 'dev', name]
+    case 'set-mtu':
+      return ['link', 'set', 'dev', name, 'mtu', String(change.mtu)]
+    case 'set-up':
+      return ['link', 'set', 'dev', name, 'up']
+    case 'set-down':
+      return ['link', 'set', 'dev', name, 'down']
+    case 'delete-interface':
+      return ['link', 'delete', 'dev', name]
+  }
 }
 
-export interface LiveRoute {
-  readonly cidr: string
-  /** The interface, when the route has one. */
-  readonly via: string | undefined
+function routeMtu(mtu: number | undefined): readonly string[] {
+  return mtu === undefined ? [] : ['mtu', String(mtu)]
+}
+
+/** `-4` or `-6`. */
+function familyOption(cidr: string): string {
+  return cidr.includes(':') ? '-6' : '-4'
 }
 
 /** Reads the answer to `ip -o link show dev NAME`: `7: pg0: <POINTOPOINT,NOARP,UP> mtu 1420 qdisc …`. */
@@ -48,7 +84,7 @@ export function currentPlace(): string {
 }
 
 /** False where IPv6 is switched off: addresses of that family are refused there. */
-export function hasIpv6(): boolean {
+function hasIpv6(): boolean {
   try {
     return readFileSync('/proc/sys/net/ipv6/conf/default/disable_ipv6', 'utf8').trim() === '0'
   } catch {
@@ -56,78 +92,30 @@ export function hasIpv6(): boolean {
   }
 }
 
-/** `-4` or `-6`. */
-export function familyOption(cidr: string): string {
-  return cidr.includes(':') ? '-6' : '-4'
-}
-
-/** The failure means that what was to be removed is not there. */
-export function isGone(error: unknown): boolean {
+function isGone(error: unknown): boolean {
   if (!(error instanceof CommandError)) return false
   return /cannot find device|does not exist|not found|no such (device|process|file)|cannot assign requested address|can't find device/i.test(
     error.stderr,
   )
 }
 
-/** The failure as a person should see it. */
-export function explained(error: unknown): unknown {
-  if (!(error instanceof CommandError)) return error
-  if (/operation not permitted/i.test(error.stderr)) {
-    return new PunchGuardError('PERMISSION_DENIED', 'the network interface may not be changed', {
-      hint: 'run as root, or with the capability CAP_NET_ADMIN',
-      cause: error,
-    })
-  }
-  return new PunchGuardError('GUARD_UNAVAILABLE', error.message, {
-    hint: 'look at the state of the network with: ip address; ip route',
-    cause: error,
+function explained(error: unknown): unknown {
+  return explainCommand(error, {
+    refused: /operation not permitted/i,
+    permission: 'run as root, or with the capability CAP_NET_ADMIN',
+    look: 'ip address; ip route',
   })
 }
 
-/**
- * Routes to unicast and local addresses in the answer to `ip -4 route show table all`, or `-6`, without the default route
- * and without routes shorter than /8, which send everything somewhere and do not claim an address.
- */
+/** Reads the answer to `ip -4 route show table all`, or `-6`. */
 export function decodeRoutes(text: string): readonly LiveRoute[] {
   const routes: LiveRoute[] = []
   for (const line of text.split('\n')) {
     const match = /^(?:unicast |local )?(\d+\.\d+\.\d+\.\d+|[0-9a-f]*:[0-9a-f:]*)(?:\/(\d+))?(?: |$)/.exec(line)
     if (match === null) continue
     const length = Number(match[2] ?? (match[1]?.includes(':') ? 128 : 32))
-    if (length < 8) continue
+    if (length < shortestClaim) continue
     routes.push({ cidr: `${match[1]}/${length}`, via: / dev (\S+)/.exec(line)?.[1] })
   }
   return routes
-}
-
-/** The prefixes, of both families, that the routes of other interfaces than those named lead to. */
-export async function liveNetworks(
-  options: { readonly isOurs?: (interfaceName: string) => boolean; readonly run?: RunCommand } = {},
-): Promise<readonly string[]> {
-  const { isOurs = () => false, run = runCommand } = options
-  const cidrs = new Set<string>()
-  for (const family of hasIpv6() ? ['-4', '-6'] : ['-4']) {
-    const text = await run('ip', [family, 'route', 'show', 'table', 'all']).catch((error: unknown) => {
-      throw explained(error)
-    })
-    for (const { cidr, via } of decodeRoutes(text)) if (via === undefined || !isOurs(via)) cidrs.add(cidr)
-  }
-  return [...cidrs]
-}
-
-/**
- * The first live route, of another interface than those named, that shares an address with the IPv4 prefix: traffic
- * of its network would go into our tunnel, or ours into it.
- */
-export async function overlapsLiveRoute(
-  cidr: string,
-  options: { readonly ignoreInterfaces?: readonly string[]; readonly run?: RunCommand } = {},
-): Promise<LiveRoute | undefined> {
-  const { ignoreInterfaces = [], run = runCommand } = options
-  const text = await run('ip', ['-4', 'route', 'show', 'table', 'all']).catch((error: unknown) => {
-    throw explained(error)
-  })
-  return decodeRoutes(text).find(
-    (route) => !(route.via !== undefined && ignoreInterfaces.includes(route.via)) && overlap(route.cidr, cidr),
-  )
 }

@@ -1,4 +1,4 @@
-/** Runs other programs: an argument list, never a shell; what they say on stderr is in the error. */
+/** Runs other programs: an argument list, never a shell; what they say is in the error. */
 
 import { execFile } from 'node:child_process'
 import { PunchGuardError } from '../api/errors.ts'
@@ -14,6 +14,7 @@ export type RunCommand = (program: string, args: readonly string[], options?: Co
 /** A program that ended with another status than 0. */
 export class CommandError extends Error {
   override readonly name: string = 'CommandError'
+  /** Or, of a program that said nothing there, what it said on standard output. */
   readonly stderr: string
 
   constructor(command: string, stderr: string) {
@@ -31,11 +32,11 @@ const packages: Readonly<Record<string, string>> = { ip: 'iproute2', wg: 'wiregu
 /** @throws PunchGuardError GUARD_UNAVAILABLE when the program is not installed; CommandError when it fails */
 export const runCommand: RunCommand = (program, args, options = {}) =>
   new Promise((resolve, reject) => {
-    const settings = { timeout: timeLimit, maxBuffer: outputLimit, env: programEnvironment() }
+    const settings = { timeout: timeLimit, maxBuffer: outputLimit, env: programEnvironment(), windowsHide: true }
     const child = execFile(program, args, settings, (error, stdout, stderr) => {
       if (error === null) resolve(stdout)
       else if (error.code === 'ENOENT') reject(notInstalled(program, error))
-      else reject(new CommandError([program, ...args].join(' '), error.killed ? 'took too long' : stderr))
+      else reject(new CommandError([program, ...args].join(' '), error.killed ? 'took too long' : stderr || stdout))
     })
     // A program that ends without reading its input is no error of ours: its status tells.
     child.stdin?.on('error', () => {})
@@ -44,6 +45,7 @@ export const runCommand: RunCommand = (program, args, options = {}) =>
 
 /** Plain English messages, and the folders of system programs, which a service or a user's shell may not have. */
 export function programEnvironment(): NodeJS.ProcessEnv {
+  if (process.platform === 'win32') return process.env
   const { PATH: path = '/usr/local/bin:/usr/bin:/bin' } = process.env
   return { ...process.env, PATH: `${path}:/usr/local/sbin:/usr/sbin:/sbin`, LC_ALL: 'C' }
 }

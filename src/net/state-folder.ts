@@ -1,6 +1,6 @@
 /** The folder of a device's files: made for its owner alone, refused when others can look into it. */
 
-import { lstat, mkdir, readdir, unlink } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ErrorCode, errorMessage, PunchGuardError } from '../api/errors.ts'
 
@@ -48,6 +48,18 @@ export async function makePrivateFolder(path: string): Promise<void> {
         hint: `chmod 700 ${path}`,
       },
     )
+  }
+}
+
+/** Without it a crash of the machine may bring an old name back, or take a new one away. */
+export async function flushFolder(path: string): Promise<void> {
+  // Windows flushes files only; NTFS keeps a journal of its names.
+  if (process.platform === 'win32') return
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
   }
 }
 

@@ -9,7 +9,7 @@ import { open, readFile, rename, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { PunchGuardError } from '../api/errors.ts'
 import type { StateStore } from '../api/state-store.ts'
-import { fileError, systemErrorName, temporaryEnding } from './state-folder.ts'
+import { fileError, flushFolder, systemErrorName, temporaryEnding } from './state-folder.ts'
 
 /** Our choice: 256 peers take about 200 kB; a larger file is not ours. */
 const maximumFileBytes = 4 * 1024 * 1024
@@ -90,16 +90,6 @@ export async function writeAtomically(path: string, text: string): Promise<void>
   } catch (error) {
     await unlink(temporary).catch(() => {})
     throw fileError(error, { code: 'STATE_UNWRITABLE', what: `${path} could not be written` })
-  }
-}
-
-/** Without it a crash of the machine may bring the old name back. */
-async function flushFolder(path: string): Promise<void> {
-  const folder = await open(path, constants.O_RDONLY)
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
   }
 }
 

@@ -8,8 +8,8 @@ import type { FileHandle } from 'node:fs/promises'
 import { mkdir, open, readFile, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errorMessage, PunchGuardError } from '../api/errors.ts'
-import { type RunCommand, runCommand } from './run-command.ts'
-import { decodeLogLine, type LogEntry, runUndo, type Undo } from './undo.ts'
+import { flushFolder } from './state-folder.ts'
+import { decodeLogLine, type LogEntry, runUndo, type Undo, type UndoParts } from './undo.ts'
 
 export interface UndoReport {
   readonly undone: number
@@ -22,24 +22,24 @@ export interface UndoReport {
 export class UndoLog implements AsyncDisposable {
   readonly #path: string
   readonly #file: FileHandle
-  readonly #run: RunCommand
+  readonly #parts: UndoParts
   readonly #open: Map<number, Undo>
   #nextId: number
   #closed = false
 
-  private constructor(parts: { path: string; file: FileHandle; run: RunCommand; entries: readonly LogEntry[] }) {
-    this.#path = parts.path
-    this.#file = parts.file
-    this.#run = parts.run
+  private constructor(options: { path: string; file: FileHandle; parts: UndoParts; entries: readonly LogEntry[] }) {
+    this.#path = options.path
+    this.#file = options.file
+    this.#parts = options.parts
     this.#open = new Map()
-    this.#nextId = 1 + Math.max(0, ...parts.entries.map(({ id }) => id))
+    this.#nextId = 1 + Math.max(0, ...options.entries.map(({ id }) => id))
   }
 
   /**
    * Opens or begins the log; call `undoLeftovers` first.
    * @throws PunchGuardError STATE_UNWRITABLE
    */
-  static async open(path: string, options: { readonly run?: RunCommand } = {}): Promise<UndoLog> {
+  static async open(path: string, parts: UndoParts = {}): Promise<UndoLog> {
     try {
       const entries = await readEntries(path)
       await mkdir(dirname(path), { recursive: true, mode: 0o700 })
@@ -47,7 +47,7 @@ export class UndoLog implements AsyncDisposable {
       // Ends a line that a crash cut off; an empty line means nothing.
       await file.appendFile('\n')
       await flushFolder(dirname(path))
-      return new UndoLog({ path, file, entries, run: options.run ?? runCommand })
+      return new UndoLog({ path, file, entries, parts })
     } catch (cause) {
       throw new PunchGuardError('STATE_UNWRITABLE', `${path} cannot be written: ${errorMessage(cause)}`, {
         hint: 'check the permissions of the folder, or run as the user who owns it',
@@ -76,7 +76,7 @@ export class UndoLog implements AsyncDisposable {
   async undo(id: number): Promise<void> {
     const undo = this.#open.get(id)
     if (undo === undefined) return
-    await runUndo(undo, this.#run)
+    await runUndo(undo, this.#parts)
     await this.forget(id)
   }
 
@@ -91,14 +91,14 @@ export class UndoLog implements AsyncDisposable {
 }
 
 /** Takes back, newest first, what a process that ended without doing so left behind. */
-export async function undoLeftovers(path: string, options: { readonly run?: RunCommand } = {}): Promise<UndoReport> {
+export async function undoLeftovers(path: string, parts: UndoParts = {}): Promise<UndoReport> {
   const entries = await readEntries(path)
   let undone = 0
   let gone = 0
   const failed: string[] = []
   for (const { undo } of [...entries].reverse()) {
     try {
-      if ((await runUndo(undo, options.run ?? runCommand)) === 'undone') undone++
+      if ((await runUndo(undo, parts)) === 'undone') undone++
       else gone++
     } catch (error) {
       failed.push(`${undo.kind} of ${undo.of.name}: ${errorMessage(error)}`)
@@ -122,14 +122,4 @@ async function readEntries(path: string): Promise<readonly LogEntry[]> {
     else entries.set(decoded.id, decoded)
   }
   return [...entries.values()]
-}
-
-/** A new file is on the disk only when its folder is. */
-async function flushFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }

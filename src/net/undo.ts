@@ -1,14 +1,15 @@
 /**
  * How one change of the machine is taken back, in memory and as a line of the undo log. What a line names becomes
- * arguments of `ip`, or a process or a file that goes, so it is read strictly.
+ * arguments of a program, or a process or a file that goes, so it is read strictly.
  */
 
 import { rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import * as v from 'valibot'
-import { currentPlace, explained, familyOption, findLink, type InterfaceIdentity, isGone } from './ip-command.ts'
+import type { InterfaceIdentity, NetworkCommands } from './network-commands.ts'
 import { endProcess, type ProcessIdentity } from './process-identity.ts'
-import type { RunCommand } from './run-command.ts'
+import { type RunCommand, runCommand } from './run-command.ts'
+import { systemNetwork } from './system-network.ts'
 
 export type Undo =
   | InterfaceUndo
@@ -59,22 +60,28 @@ const undoSchema = v.variant('kind', [
 const id = v.pipe(v.number(), v.safeInteger(), v.minValue(1))
 const lineSchema = v.union([v.strictObject({ id, undo: undoSchema }), v.strictObject({ done: id })])
 
-export async function runUndo(undo: Undo, run: RunCommand): Promise<'undone' | 'gone'> {
+export interface UndoParts {
+  readonly run?: RunCommand
+  readonly network?: NetworkCommands
+}
+
+export async function runUndo(undo: Undo, parts: UndoParts = {}): Promise<'undone' | 'gone'> {
   if (undo.kind === 'end-process') return endProcess(undo.of)
   if (undo.kind === 'remove-socket') return removeSocket(undo.of.name)
-  return undoOnInterface(undo, run)
+  return undoOnInterface(undo, parts)
 }
 
 /** Only on the very interface that was changed: another one may have its name by now. */
-async function undoOnInterface(undo: InterfaceUndo, run: RunCommand): Promise<'undone' | 'gone'> {
+async function undoOnInterface(undo: InterfaceUndo, parts: UndoParts): Promise<'undone' | 'gone'> {
+  const { run = runCommand, network = systemNetwork } = parts
   const { name, index, place } = undo.of
-  if (place !== currentPlace() || (await findLink(name, run))?.index !== index) return 'gone'
+  if (place !== network.place() || (await network.findLink(name, run))?.index !== index) return 'gone'
   try {
-    await run('ip', undoArguments(undo))
+    await network.change(name, undo, run)
     return 'undone'
   } catch (error) {
-    if (isGone(error)) return 'gone'
-    throw explained(error)
+    if (network.isGone(error)) return 'gone'
+    throw network.explained(error)
   }
 }
 
@@ -89,22 +96,6 @@ async function removeSocket(path: string): Promise<'undone' | 'gone'> {
   if (failure !== 'ECONNREFUSED') return 'gone'
   await rm(path, { force: true })
   return 'undone'
-}
-
-function undoArguments(undo: InterfaceUndo): readonly string[] {
-  const { name } = undo.of
-  switch (undo.kind) {
-    case 'delete-interface':
-      return ['link', 'delete', 'dev', name]
-    case 'delete-address':
-      return [familyOption(undo.cidr), 'address', 'delete', undo.cidr, 'dev', name]
-    case 'delete-route':
-      return [familyOption(undo.cidr), 'route', 'delete', undo.cidr, 'dev', name]
-    case 'set-mtu':
-      return ['link', 'set', 'dev', name, 'mtu', String(undo.mtu)]
-    case 'set-down':
-      return ['link', 'set', 'dev', name, 'down']
-  }
 }
 
 /** One line of the log; `undefined` for anything else, such as a line cut off by a crash. */

@@ -20,6 +20,8 @@ export interface LabOptions {
   readonly loss: number
   /** Bits per second. */
   readonly rate: number
+  /** Largest packet on each site's line, bytes. */
+  readonly mtu: number
   /** Copied through the tunnel. */
   readonly bytes: number
   readonly json: boolean
@@ -49,6 +51,8 @@ change of address, and takes everything down again. Needs Linux with iproute2 an
   --jitter MS                 up to so much more (default 0)
   --loss PERCENT              packets lost on each site's line, each way (default 0)
   --rate MBIT                 megabits a second of each site's line, each way (default: as fast as this machine is)
+  --mtu BYTES                 largest packet on each site's line (default 1500): larger ones are cut, or lost without a
+                              word when they may not be
   --copy MIB                  how much to copy through the tunnel (default 64)
   --json                      progress on standard error, one JSON object as the last line of standard output
   --verbose                   what the devices and servers log, too
@@ -61,7 +65,14 @@ Example, a phone network and a home router 30 ms from the rest of the world:
   npm start -- --nat-a address-and-port-dependent/address-and-port-dependent/random --nat-b eim-eif --delay 30
 `
 
-const defaults = { 'nat-a': 'eim-apdf', 'nat-b': 'eim-apdf', nat: 'model', delay: '20', copy: '64' } as const
+const defaults = {
+  'nat-a': 'eim-apdf',
+  'nat-b': 'eim-apdf',
+  nat: 'model',
+  delay: '20',
+  mtu: '1500',
+  copy: '64',
+} as const
 
 const words = {
   guard: { type: 'string' },
@@ -74,6 +85,7 @@ const words = {
   jitter: { type: 'string' },
   loss: { type: 'string' },
   rate: { type: 'string' },
+  mtu: { type: 'string' },
   copy: { type: 'string' },
   json: { type: 'boolean' },
   verbose: { type: 'boolean' },
@@ -109,6 +121,7 @@ export function parseLabOptions(args: readonly string[]): LabOptions | 'help' {
       text('rate') === undefined
         ? Number.MAX_VALUE
         : numberOf('rate', text('rate'), { minimum: 0.1, maximum: 1e5 }) * 1e6,
+    mtu: Math.floor(numberOf('mtu', text('mtu') ?? defaults.mtu, { minimum: 576, maximum: 1500 })),
     bytes: Math.round(numberOf('copy', text('copy') ?? defaults.copy, { minimum: 0.001, maximum: 4096 }) * 2 ** 20),
     json: values.json === true,
     verbose: values.verbose === true,

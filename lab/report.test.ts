@@ -13,6 +13,7 @@ test('every event of a device becomes one line with the time, the device and the
     remote: { address: '203.0.113.20', port: 4000 },
     mapped: { address: '203.0.113.10', port: 5000 },
     roundTrip: 80.24,
+    mtu: 1400,
   } as const
   const events: readonly DeviceEvent[] = [
     { at: 0, kind: 'network', network: 'tox', status: { kind: 'online', detail: '3 nodes' } },
@@ -26,7 +27,7 @@ test('every event of a device becomes one line with the time, the device and the
     'tox online: 3 nodes',
     'tox connecting: no node answers',
     'pairing, proved: both know the secret of the invite',
-    'b connected: packets pass (direct, peer-reflexive, to 203.0.113.20:4000, seen as 203.0.113.10:5000, 80.2 ms)',
+    'b connected: packets pass (direct, peer-reflexive, to 203.0.113.20:4000, seen as 203.0.113.10:5000, 80.2 ms, packets up to 1400 bytes)',
   ])
 })
 

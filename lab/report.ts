@@ -72,8 +72,9 @@ function describeEvent(event: DeviceEvent): string | undefined {
   }
 }
 
-export function describePath({ kind, remote, mapped, roundTrip }: PathStatus): string {
+export function describePath({ kind, remote, mapped, roundTrip, mtu }: PathStatus): string {
   const seen = mapped === undefined ? '' : `, seen as ${formatEndpoint(mapped)}`
   const time = roundTrip === undefined ? '' : `, ${roundTrip.toFixed(1)} ms`
-  return `direct, ${kind}, to ${formatEndpoint(remote)}${seen}${time}`
+  const size = mtu === undefined ? '' : `, packets up to ${mtu} bytes`
+  return `direct, ${kind}, to ${formatEndpoint(remote)}${seen}${time}${size}`
 }

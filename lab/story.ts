@@ -33,12 +33,12 @@ export async function runLab({ lab, report, folder, signal }: StoryOptions): Pro
 async function play(figures: Partial<Figures>, { lab, report, folder, signal }: StoryOptions): Promise<void> {
   report.text(draw({ kinds: lab.kinds, line: describeLine(lab), router: describeRouters(lab) }))
   const log = lab.verbose ? (line: string): void => report.line('', line) : (): void => {}
-  const { delay, jitter, loss, rate, kinds, nat, guards } = lab
+  const { delay, jitter, loss, rate, mtu, kinds, nat, guards } = lab
   await using scene = await Scene.build({
     kinds,
     nat,
     guards,
-    link: { delay, jitter, loss, rate },
+    link: { delay, jitter, loss, rate, mtu },
     folder,
     signal,
     log,
@@ -95,8 +95,9 @@ function seconds(milliseconds: number): string {
   return `${(milliseconds / 1000).toFixed(2)} s`
 }
 
-function describeLine({ delay, jitter, loss, rate }: LabOptions): string {
+function describeLine({ delay, jitter, loss, rate, mtu }: LabOptions): string {
   const words = [`${delay} ms`]
+  if (mtu < 1500) words.push(`up to ${mtu} bytes`)
   if (jitter > 0) words.push(`+0..${jitter} ms`)
   if (loss > 0) words.push(`${loss * 100} % lost`)
   if (rate < Number.MAX_VALUE) words.push(`${rate / 1e6} Mbit/s`)

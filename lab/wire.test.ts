@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Tun } from '../src/net/tun/tun.ts'
 import { VirtualClock } from '../test/network/virtual-clock.ts'
+import { cutIpPacket, Reassembly } from './model/ip-fragments.ts'
 import { decodeIpPacket } from './model/ip-packet.ts'
 import { formatIpv4, ipv4 } from './model/ipv4.ts'
 import { siteKinds } from './model/kinds.ts'
@@ -46,13 +47,17 @@ function datagram(from: string, to: string, ports: readonly [number, number]): U
   return bytes
 }
 
-function build(delay: number): { clock: VirtualClock; wire: Wire; inside: FakeTun; far: FakeTun } {
+function build(delay: number, mtu?: number): { clock: VirtualClock; wire: Wire; inside: FakeTun; far: FakeTun } {
   const clock = new VirtualClock()
   const wire = new Wire(clock)
   const [inside, far] = [new FakeTun(), new FakeTun()]
   const kind = siteKinds['eim-apdf']
   if (kind.kind !== 'nat') return assert.fail()
-  const site = wire.internet.addSite({ ...kind, publicAddress: ipv4(outside), link: { delay } })
+  const site = wire.internet.addSite({
+    ...kind,
+    publicAddress: ipv4(outside),
+    link: mtu === undefined ? { delay } : { delay, mtu },
+  })
   wire.attach(inside, { addresses: [ipv4(lan)], site })
   wire.attach(far, { addresses: [ipv4(server)] })
   return { clock, wire, inside, far }
@@ -87,4 +92,41 @@ test('traffic is counted by host, and what is no IPv4 datagram is only counted',
   inside.emit(new Uint8Array(40).fill(0x60))
   assert.equal(far.written.length, 1)
   assert.equal(wire.stats().unreadable, 1)
+})
+
+/** A datagram of so many bytes. */
+function longDatagram(length: number, flags: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  bytes.set(datagram(lan, server, [4000, 3478]))
+  const view = new DataView(bytes.buffer)
+  view.setUint16(2, length)
+  view.setUint16(6, flags)
+  view.setUint16(24, length - 20)
+  return bytes
+}
+
+test('a narrow line cuts what may be cut, and swallows what may not', () => {
+  const { wire, inside, far } = build(0, 1280)
+  inside.emit(longDatagram(1452, 0x4000))
+  assert.equal(far.written.length, 0)
+  assert.equal(wire.stats().dropped['too-large'], 1)
+  inside.emit(longDatagram(1452, 0))
+  assert.deepEqual(
+    far.written.map(({ length }) => length),
+    [1276, 196],
+  )
+  const reassembly = new Reassembly()
+  const [first, second] = far.written.map((piece) => reassembly.add(piece, 0))
+  assert.equal(first, undefined)
+  const { flow } = decodeIpPacket(second?.bytes ?? new Uint8Array()) ?? assert.fail()
+  assert.deepEqual([formatIpv4(flow.source), flow.sourcePort], [outside, 4000])
+})
+
+test('what the sender has cut itself goes through the NAT like anything else, and arrives in pieces', () => {
+  const { inside, far } = build(0)
+  for (const piece of cutIpPacket(longDatagram(3000, 0), 1500)) inside.emit(piece)
+  assert.deepEqual(
+    far.written.map(({ length }) => length),
+    [1500, 1500, 40],
+  )
 })

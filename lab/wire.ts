@@ -1,6 +1,7 @@
 /**
  * The lab's internet between TUN interfaces: each packet a host sends is read from its interface, carried by lab/model
- * and written, readdressed, into the interface of the host it reaches. Anything but IPv4 UDP, TCP and echo is dropped.
+ * and written, readdressed, into the interface of the host it reaches, cut where a line cut it. Fragments are put together
+ * first. Anything but IPv4 UDP, TCP and echo is dropped.
  */
 
 import type { Tun } from '../src/net/tun/tun.ts'
@@ -8,6 +9,7 @@ import type { Clock } from '../src/util/clock.ts'
 import { DeadlineTimer } from '../src/util/deadline-timer.ts'
 import { systemRandom } from '../src/util/random.ts'
 import { type Host, type HostOptions, Internet, type InternetStats } from './model/internet.ts'
+import { cutIpPacket, isFragment, mustStayWhole, Reassembly } from './model/ip-fragments.ts'
 import { decodeIpPacket, type IpPacket, rewriteIpPacket } from './model/ip-packet.ts'
 
 /** The bytes as the sender wrote them, and what they say. */
@@ -33,6 +35,7 @@ export class Wire implements Disposable {
   readonly #clock: Clock
   readonly #timer: DeadlineTimer
   readonly #plugs: Map<Host, Plug> = new Map()
+  readonly #reassembly: Reassembly = new Reassembly()
   #unreadable = 0
 
   constructor(clock: Clock) {
@@ -51,15 +54,11 @@ export class Wire implements Disposable {
     this.#plugs.set(host, plug)
     tun.receive((bytes) => {
       plug.sent += bytes.length
-      const packet = decodeIpPacket(bytes)
-      if (packet === undefined) {
-        this.#unreadable++
-        return
+      if (!isFragment(bytes)) this.#send(host, bytes.slice())
+      else {
+        const whole = this.#reassembly.add(bytes, this.#clock.now())
+        if (whole !== undefined) this.#send(host, whole.bytes, whole.largestPiece)
       }
-      const { flow, ttl } = packet
-      const payload = { bytes: bytes.slice(), packet }
-      this.internet.send(host, { flow, ttl, size: bytes.length, payload }, this.#clock.now())
-      this.#deliver()
     })
     return host
   }
@@ -85,6 +84,20 @@ export class Wire implements Disposable {
     this.#plugs.clear()
   }
 
+  /** `cutTo`: the sender has cut it itself, into pieces of so many bytes. */
+  #send(host: Host, bytes: Uint8Array, cutTo?: number): void {
+    const packet = decodeIpPacket(bytes)
+    if (packet === undefined) {
+      this.#unreadable++
+      return
+    }
+    const { flow, ttl } = packet
+    const whole = mustStayWhole(bytes)
+    const carried = { flow, ttl, size: bytes.length, payload: { bytes, packet }, whole, cutTo }
+    this.internet.send(host, carried, this.#clock.now())
+    this.#deliver()
+  }
+
   #deliver(): void {
     for (;;) {
       const delivery = this.internet.next(this.#clock.now())
@@ -94,7 +107,9 @@ export class Wire implements Disposable {
       const plug = this.#plugs.get(delivery.host)
       if (plug === undefined) continue
       plug.received += bytes.length
-      plug.tun.write(bytes)
+      const { cutTo } = delivery.packet
+      if (cutTo === undefined) plug.tun.write(bytes)
+      else for (const piece of cutIpPacket(bytes, cutTo)) plug.tun.write(piece)
     }
     this.#timer.set(this.internet.deadline)
   }

@@ -1,7 +1,7 @@
 /**
  * The bytes of IPv4 packets (RFC 791) as far as a router touches them: addresses, time to live, the ports of UDP and
  * TCP or the identifier of an ICMP echo, and the checksums over them, updated incrementally (RFC 1624).
- * Left out: fragments, IP options are skipped, other protocols.
+ * Left out: fragments (ip-fragments.ts puts them together before), IP options are skipped, other protocols.
  *
  * | offset | size | field                                   |
  * |      0 |    1 | version 4, header length in words       |

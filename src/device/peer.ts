@@ -213,9 +213,9 @@ export class Peer implements AsyncDisposable {
     await tunnel.interface.setRoutes(this.name, { interfaceName, cidrs: addresses.map(hostPrefix), mtu })
   }
 
-  /** A path that takes less than the interface narrows the way to this peer alone. */
+  /** A path that takes less than the interface narrows the way to this peer alone. Until a new one is known, it is as before. */
   #followMtu({ mtu }: PathStatus): void {
-    if (mtu === this.#pathMtu) return
+    if (mtu === undefined || mtu === this.#pathMtu) return
     this.#pathMtu = mtu
     if (this.#session === undefined) return
     runInBackground(this.#setRoutes(this.#session), (error) =>

@@ -80,7 +80,19 @@ test('a path that shrinks is noticed within 63 s, or 5 s after packets go unansw
   assert.deepEqual([a.connected, b.connected], [true, true])
   b.site.setLink({ mtu: 1200 })
   assert.ok(await world.clock.runUntil(() => pathMtu(a) === undefined, 70_000))
-  assert.equal(a.routeMtu, undefined)
+  assert.equal(a.routeMtu, 1216)
+})
+
+test('a new path is taken for as wide as the one before, until it is known', async () => {
+  await using world = await World.create('mtu again')
+  const { a, b } = await twoDevices(world, { mtu: 1400 })
+  await untilMtu(a, b, 1400)
+  a.site.rebind('100.9.0.9')
+  const { clock } = world
+  assert.ok(await clock.runUntil(() => !a.connected, 10_000))
+  assert.ok(await clock.runUntil(() => a.connected && b.connected, 30_000))
+  assert.deepEqual([pathMtu(a), a.routeMtu, b.routeMtu], [undefined, 1328, 1328])
+  await untilMtu(a, b, 1400)
 })
 
 test('a way that is wider again is used within eleven minutes', async () => {

@@ -23,6 +23,10 @@ class FakeSocket implements DatagramSocket {
     this.#log.push(`${this.#name} sends`)
   }
 
+  sendWhole(): void {
+    this.#log.push(`${this.#name} sends whole`)
+  }
+
   receive(receiver: (bytes: Uint8Array, from: Endpoint) => void): void {
     this.deliver = receiver
   }
@@ -74,6 +78,8 @@ test('the shared port is open before ours is closed, and each datagram comes onc
   await bench.socket.handOver()
   bench.deliver()
   bench.socket.send(new Uint8Array(1), there)
+  bench.socket.sendWhole?.(new Uint8Array(1), there)
+  assert.deepEqual(bench.log.splice(3), ['shared sends whole'])
   assert.deepEqual(bench.log, ['shared opened', 'own closed', 'shared sends'])
   await bench.socket.handOver()
   await bench.socket.takeBack()

@@ -41,6 +41,10 @@ export class HandoverSocket implements DatagramSocket {
     if (this.#state.kind !== 'closed') this.#state.socket.send(bytes, to)
   }
 
+  get sendWhole(): DatagramSocket['sendWhole'] {
+    return this.#state.kind === 'closed' || this.#state.socket.sendWhole === undefined ? undefined : this.#sendWhole
+  }
+
   receive(receiver: Receiver): void {
     this.#receiver = receiver
   }
@@ -64,6 +68,10 @@ export class HandoverSocket implements DatagramSocket {
     const before = this.#state
     this.#state = { kind: 'closed' }
     if (before.kind !== 'closed') await before.socket[Symbol.asyncDispose]()
+  }
+
+  readonly #sendWhole = (bytes: Uint8Array, to: Endpoint): void => {
+    if (this.#state.kind !== 'closed') this.#state.socket.sendWhole?.(bytes, to)
   }
 
   readonly #onDatagram: Receiver = (bytes, from) => this.#receiver(bytes, from)

@@ -62,6 +62,11 @@ export class SharedPort implements DatagramSocket {
     else this.#drop(failed)
   }
 
+  /** Every datagram goes with DF. */
+  sendWhole(bytes: Uint8Array, to: Endpoint): void {
+    this.send(bytes, to)
+  }
+
   receive(receiver: (bytes: Uint8Array, from: Endpoint) => void): void {
     this.#receiver = receiver
   }

@@ -5,20 +5,26 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import type { OpenvpnEndOptions, OpenvpnEndPeer } from '../../bench/openvpn-end.ts'
-import { GuardEnd, outside, type Side, TwoNamespaces } from '../../bench/two-namespaces.ts'
+import type { OpenvpnEndOptions } from '../../bench/openvpn/end.ts'
+import {
+  folderOf,
+  inside,
+  insideIpv6,
+  openvpn,
+  peerOf,
+  processesIn,
+  startOpenvpnEnd,
+} from '../../bench/openvpn/ends.ts'
+import { type GuardEnd, outside, type Side, TwoNamespaces } from '../../bench/two-namespaces.ts'
 
-const skip = existsSync('/usr/sbin/openvpn') ? false : 'openvpn is not installed: apt install openvpn'
+const skip = existsSync(openvpn) ? false : 'openvpn is not installed: apt install openvpn'
 const options = { skip, timeout: 30_000 }
-const privateKeys = { a: '11'.repeat(32), b: '22'.repeat(32), c: '33'.repeat(32) } as const
-const presharedKey = '44'.repeat(32)
-const inside = { a: '10.99.0.1', b: '10.99.0.2' } as const
-const insideIpv6 = { a: 'fd99::1', b: 'fd99::2' } as const
+const third = '33'.repeat(32)
 let spaces: TwoNamespaces
 let folder: string
 
@@ -35,37 +41,8 @@ after(() => {
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
 })
 
-function peerOf(side: Side, more: Partial<OpenvpnEndPeer> = {}): OpenvpnEndPeer {
-  return {
-    privateKey: privateKeys[side],
-    presharedKey,
-    endpoint: { address: outside[side], port: 51_820 },
-    addresses: [inside[side], insideIpv6[side]],
-    ...more,
-  }
-}
-
-function endOptions(side: Side, more: Partial<OpenvpnEndOptions> = {}): OpenvpnEndOptions {
-  const name = more.name ?? 'pg0'
-  const own = join(folder, `${side}-${name}`)
-  mkdirSync(own, { recursive: true })
-  return {
-    name,
-    port: 51_820,
-    privateKey: privateKeys[side],
-    addresses: [inside[side], insideIpv6[side]],
-    mtu: 1392,
-    folder: own,
-    peers: [peerOf(side === 'a' ? 'b' : 'a')],
-    ...more,
-  }
-}
-
-async function start(side: Side, more: Partial<OpenvpnEndOptions> = {}): Promise<GuardEnd> {
-  const program = fileURLToPath(new URL('../../bench/openvpn-end.js', import.meta.url))
-  const end = new GuardEnd(spaces.start(side, process.execPath, [program, JSON.stringify(endOptions(side, more))]))
-  assert.equal((await end.answer())['ready'], true)
-  return end
+function start(side: Side, more: Partial<OpenvpnEndOptions> = {}): Promise<GuardEnd> {
+  return startOpenvpnEnd(spaces, side, { ...more, folder })
 }
 
 async function stop(...ends: readonly GuardEnd[]): Promise<void> {
@@ -81,22 +58,6 @@ function ping(from: Side, to: string, more: readonly string[] = []): string {
   return spaces.run(from, 'ping', ['-c', '1', '-w', '10', '-i', '0.2', ...more, to])
 }
 
-/** The OpenVPN processes in a namespace, by their ids. */
-function processesIn(side: Side): readonly number[] {
-  const pids = spaces
-    .run(side, 'ip', ['netns', 'pids', spaces.nameOf(side)])
-    .trim()
-    .split(/\s+/)
-    .map(Number)
-  return pids.filter((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'openvpn'
-    } catch {
-      return false
-    }
-  })
-}
-
 async function until(holds: () => boolean): Promise<void> {
   for (let look = 0; look < 200 && !holds(); look++) await new Promise((resolve) => setTimeout(resolve, 50))
   assert.ok(holds())
@@ -105,10 +66,10 @@ async function until(holds: () => boolean): Promise<void> {
 /** What is in a namespace of an end's making. */
 function tracesOf(side: Side): unknown {
   return {
-    processes: processesIn(side),
+    processes: processesIn(spaces, side),
     links: [...spaces.ip(side, ['-o', 'link']).matchAll(/^\d+: (pg[^:@]*)/gm)].map(([, name]) => name),
     routes: spaces.ip(side, ['route', 'show', 'table', 'all']).match(/(10\.99\.|fd99:).*/g) ?? [],
-    files: readdirSync(join(folder, `${side}-pg0`)),
+    files: readdirSync(folderOf(folder, side)),
   }
 }
 
@@ -154,7 +115,7 @@ test(
     for (const size of [1, 1364, 1365, 3000]) ping('b', inside.a, ['-s', String(size)])
     assert.equal(await askStun('b', 'a'), '20 1')
     for (const side of ['a', 'b'] as const) {
-      const [pid] = processesIn(side)
+      const [pid] = processesIn(spaces, side)
       const status = readFileSync(`/proc/${pid}/status`, 'utf8')
       assert.doesNotMatch(status, /^Uid:\t0\t/m, 'it is not root any more')
       assert.equal(readFileSync(`/proc/${pid}/cmdline`, 'utf8'), 'openvpn\0--config\0stdin\0')
@@ -177,15 +138,15 @@ test(
     const a = await start('a')
     let b = await start('b')
     ping('a', inside.b)
-    process.kill(processesIn('a')[0] ?? 0, 'SIGKILL')
-    await until(() => processesIn('a').length === 1)
+    process.kill(processesIn(spaces, 'a')[0] ?? 0, 'SIGKILL')
+    await until(() => processesIn(spaces, 'a').length === 1)
     ping('a', inside.b)
 
     await a.ask('use 51820')
     ping('a', inside.b)
 
     b.child.kill('SIGKILL')
-    await until(() => processesIn('b').length === 0)
+    await until(() => processesIn(spaces, 'b').length === 0)
     b = await start('b')
     ping('a', inside.b)
     const stats = await a.ask('stats')
@@ -204,7 +165,7 @@ function refusedSources(side: Side): number {
 
 test('each peer has an interface and a port of its own, and speaks for its own addresses only', options, async () => {
   const second = peerOf('b', {
-    privateKey: privateKeys.c,
+    privateKey: third,
     endpoint: { address: outside.b, port: 51_830 },
     addresses: ['10.99.0.3'],
   })
@@ -213,7 +174,7 @@ test('each peer has an interface and a port of its own, and speaks for its own a
   const c = await start('b', {
     name: 'pgc',
     port: 51_830,
-    privateKey: privateKeys.c,
+    privateKey: third,
     addresses: ['10.99.0.3'],
     peers: [peerOf('a', { endpoint: { address: outside.a, port: 51_821 }, addresses: ['10.99.1.1'] })],
   })
@@ -221,7 +182,7 @@ test('each peer has an interface and a port of its own, and speaks for its own a
   ping('a', '10.99.0.3', ['-I', '10.99.1.1'])
   assert.match(spaces.ip('a', ['route', 'get', inside.b]), / dev pg0 /)
   assert.match(spaces.ip('a', ['route', 'get', '10.99.0.3']), / dev pg0-2 /)
-  assert.equal(processesIn('a').length, 2)
+  assert.equal(processesIn(spaces, 'a').length, 2)
   // The first peer with the second one's address.
   const before = refusedSources('a')
   assert.equal(spaces.tryRun('b', 'ping', ['-c', '2', '-W', '1', '-i', '0.2', '-I', '10.99.0.3', inside.a]), undefined)

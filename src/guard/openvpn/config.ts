@@ -32,6 +32,10 @@ const pingInterval = 2
 /** Seconds. The path is watched by others: this only wakes a process whose peer has forgotten it. */
 const pingRestart = 20
 
+/** Bytes. */
+const receiveBufferSize = 4 * 1024 * 1024
+const sendBufferSize = 1024 * 1024
+
 export function renderConfig(config: OpenvpnConfig): string {
   const { interfaceName, mtu, localPort, remote, runAs } = config
   const ownKey = new Uint8Array(config.certificate.privateKey.export({ format: 'der', type: 'pkcs8' }))
@@ -44,6 +48,8 @@ export function renderConfig(config: OpenvpnConfig): string {
     'route-noexec',
     `tun-mtu ${mtu}`,
     'mssfix 0',
+    // What is too large for a link on the way is cut there rather than lost.
+    'mtu-disc no',
     'disable-dco',
     `proto ${remote.address.includes(':') ? 'udp6' : 'udp4'}`,
     `lport ${localPort}`,
@@ -51,6 +57,9 @@ export function renderConfig(config: OpenvpnConfig): string {
     // The peer may come from elsewhere when its NAT forgets it: what it sends is authenticated.
     'float',
     'fast-io',
+    // One thread reads, seals and writes: what comes meanwhile waits here. The system may allow less.
+    `rcvbuf ${receiveBufferSize}`,
+    `sndbuf ${sendBufferSize}`,
     ...(config.isServer ? ['tls-server', 'dh none'] : ['tls-client']),
     ...block('cert', toPem('CERTIFICATE', config.certificate.der)),
     ...block('key', toPem('PRIVATE KEY', ownKey)),

@@ -1,22 +1,22 @@
 /**
- * One end of an OpenVPN tunnel as a process of its own, for bench/openvpn.ts and test/e2e/openvpn.test.ts: the OpenVPN guard
+ * One end of an OpenVPN tunnel as a process of its own, for bench/openvpn/main.ts and test/e2e/openvpn.test.ts: the OpenVPN guard
  * in the network namespace it is started in, with peers whose endpoints are told instead of punched. Told by one JSON
  * argument; says `ready` and answers commands of its standard input, one a line, with one line each: `stats`, `events`,
  * `use PORT` (a new path to the same address), `addresses A,B`, `stop`.
  */
 
 import { createInterface } from 'node:readline'
-import type { Endpoint } from '../src/api/endpoint.ts'
-import { hostPrefix } from '../src/api/ip-prefix.ts'
-import { SecretKey, tunnelPublicKey } from '../src/api/keys.ts'
-import type { GuardEvent, GuardPeer, Path } from '../src/api/roles.ts'
-import { openOpenvpnGuard } from '../src/device/openvpn.ts'
-import { createCertificate } from '../src/guard/openvpn/certificate.ts'
-import { certificateSeed } from '../src/guard/openvpn/keys.ts'
-import { importKeyPair } from '../src/guard/wireguard/crypto.ts'
-import { bindUdpSocket } from '../src/net/udp-socket.ts'
-import { undoLeftovers } from '../src/net/undo-log.ts'
-import { Opened } from '../src/util/opened.ts'
+import type { Endpoint } from '../../src/api/endpoint.ts'
+import { hostPrefix } from '../../src/api/ip-prefix.ts'
+import { SecretKey, tunnelPublicKey } from '../../src/api/keys.ts'
+import type { GuardEvent, GuardPeer, Path } from '../../src/api/roles.ts'
+import { openOpenvpnGuard } from '../../src/device/openvpn.ts'
+import { createCertificate } from '../../src/guard/openvpn/certificate.ts'
+import { certificateSeed } from '../../src/guard/openvpn/keys.ts'
+import { importKeyPair } from '../../src/guard/wireguard/crypto.ts'
+import { bindUdpSocket } from '../../src/net/udp-socket.ts'
+import { undoLeftovers } from '../../src/net/undo-log.ts'
+import { Opened } from '../../src/util/opened.ts'
 
 export interface OpenvpnEndPeer {
   /** 64 hex digits: the peer's own, of which its public key and its certificate are made here. */
@@ -74,7 +74,10 @@ const device = await openOpenvpnGuard({
   opened,
   ownInterface: () => {},
 })
-const events: { readonly kind: GuardEvent['kind']; readonly at: number }[] = []
+const events: { readonly kind: GuardEvent['kind'] | 'used'; readonly at: number }[] = []
+const record = (kind: GuardEvent['kind'] | 'used'): void => {
+  events.push({ kind, at: performance.now() - startedAt })
+}
 const peers: { readonly peer: GuardPeer; readonly endpoint: Endpoint }[] = []
 for (const { privateKey, presharedKey, endpoint, addresses } of options.peers) {
   const secret = new SecretKey(hexBytes(privateKey))
@@ -92,8 +95,9 @@ for (const { privateKey, presharedKey, endpoint, addresses } of options.peers) {
     allowedIps,
   })
   await device.interface.setRoutes(privateKey, { interfaceName: peer.interfaceName, cidrs: allowedIps })
-  peer.subscribe(({ kind }) => events.push({ kind, at: performance.now() - startedAt }))
+  peer.subscribe(({ kind }) => record(kind))
   peer.meet(createCertificate(certificateSeed(secret).reveal()).fingerprint)
+  record('used')
   peer.use(fixedPath(endpoint))
   peers.push({ peer, endpoint })
 }

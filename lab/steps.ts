@@ -65,7 +65,7 @@ export async function up({ a, b }: Scene, { address, signal }: ThroughTunnel): P
 }
 
 /** @throws PunchGuardError TIMEOUT when there is none within 60 s */
-async function firstReply(from: Actor, { address, signal }: ThroughTunnel): Promise<PingReply> {
+export async function firstReply(from: Actor, { address, signal }: ThroughTunnel): Promise<PingReply> {
   let answered: (reply: PingReply) => void = () => {}
   const reply = new Promise<PingReply>((resolve) => {
     answered = resolve
@@ -114,15 +114,18 @@ export async function copy(
 }
 
 /**
- * Pings b, at `address`, each 20 ms from a while its public address changes.
+ * Pings b, at `address`, each 20 ms from a while its public address changes, or while something else happens to it.
  * @returns the longest gap between two replies, ms
  */
-export async function heal({ a }: Scene, { address, signal }: ThroughTunnel): Promise<number> {
+export async function heal(
+  { a }: Scene,
+  { address, signal, disturb = () => a.place.move() }: ThroughTunnel & { readonly disturb?: () => void },
+): Promise<number> {
   const replies: number[] = []
   const pinging = a.agent.ping({ address, interval: 20 }, ({ at }) => void replies.push(at))
   try {
     await pause(500, signal)
-    a.place.move()
+    disturb()
     const movedAt = machineTime()
     // Over when pings have come back without a long gap for a second, after the one the move made.
     while (!isSteadyAfter(replies, movedAt)) {

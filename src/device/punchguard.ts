@@ -31,12 +31,14 @@ import {
   unpinPeer,
 } from '../pairing/peers.ts'
 import { explain } from '../session/state.ts'
+import { delay } from '../util/clock.ts'
 import { Listeners } from '../util/listeners.ts'
 import { runInBackground } from '../util/run-in-background.ts'
 import { AddressBook } from './address-book.ts'
 import { admitJoiner, invitedBy, joinInvite, type PairedChannels } from './pairing.ts'
 import type { DeviceParts, Tunnel } from './parts.ts'
 import { Peer } from './peer.ts'
+import { Reopening } from './reopening.ts'
 import { Serial } from './serial.ts'
 
 /** Strangers with an invite that are talked to at a time. */
@@ -63,6 +65,9 @@ export class PunchGuard implements Device {
   #tunnel: Tunnel | undefined
   #networkStatus: SignalNetworkStatus
   #upFailure: PunchGuardError | undefined
+  /** Whether a person wants the tunnel. */
+  #isWanted = false
+  readonly #reopening: Reopening = new Reopening()
   #admissions = 0
 
   private constructor(
@@ -148,29 +153,12 @@ export class PunchGuard implements Device {
   }
 
   up(): Promise<void> {
-    return this.#serial.run(async () => {
-      if (this.#tunnel !== undefined) return
-      await this.#reviewAddresses()
-      const tunnel = await this.#parts.openTunnel(this.#addresses.own)
-      try {
-        for (const peer of this.#peers.values()) await peer.start(tunnel)
-        await this.#parts.store.write('device', { version: 1, up: true })
-      } catch (error) {
-        for (const peer of this.#peers.values()) await peer.stop()
-        await tunnel[Symbol.asyncDispose]()
-        throw error
-      }
-      this.#tunnel = tunnel
-      this.#upFailure = undefined
-      runInBackground(
-        tunnel.lost.then((reason) => this.#onTunnelLost(tunnel, reason)),
-        (error) => this.#reportUpFailure(error),
-      )
-      for (const peer of this.#peers.values()) peer.link.announce()
-    })
+    this.#isWanted = true
+    return this.#serial.run(() => this.#open())
   }
 
   down(): Promise<void> {
+    this.#isWanted = false
     return this.#serial.run(async () => {
       await this.#parts.store.write('device', { version: 1, up: false })
       this.#upFailure = undefined
@@ -289,6 +277,28 @@ export class PunchGuard implements Device {
     runInBackground(saved, (error) => this.#report('the path was not remembered', error))
   }
 
+  async #open(): Promise<void> {
+    if (this.#tunnel !== undefined) return
+    await this.#reviewAddresses()
+    const tunnel = await this.#parts.openTunnel(this.#addresses.own)
+    try {
+      for (const peer of this.#peers.values()) await peer.start(tunnel)
+      await this.#parts.store.write('device', { version: 1, up: true })
+    } catch (error) {
+      for (const peer of this.#peers.values()) await peer.stop()
+      await tunnel[Symbol.asyncDispose]()
+      throw error
+    }
+    const openedAt = this.#parts.clock.now()
+    this.#tunnel = tunnel
+    this.#upFailure = undefined
+    runInBackground(
+      tunnel.lost.then((reason) => this.#onTunnelLost(tunnel, { reason, openedAt })),
+      (error) => this.#reportUpFailure(error),
+    )
+    for (const peer of this.#peers.values()) peer.link.announce()
+  }
+
   async #closeTunnel(): Promise<void> {
     for (const peer of this.#peers.values()) await peer.stop()
     const tunnel = this.#tunnel
@@ -296,12 +306,19 @@ export class PunchGuard implements Device {
     await tunnel?.[Symbol.asyncDispose]()
   }
 
-  /** Somebody removed the interface: it is made anew. */
-  async #onTunnelLost(tunnel: Tunnel, reason: string): Promise<void> {
+  /** Somebody removed the interface, or the guard's program has ended: all is made anew, until that succeeds. */
+  async #onTunnelLost(tunnel: Tunnel, options: { readonly reason: string; readonly openedAt: number }): Promise<void> {
     if (this.#tunnel !== tunnel || this.#closing.signal.aborted) return
-    this.#parts.logger.warn('the interface was lost', { reason })
+    const { clock, logger } = this.#parts
+    let lived = clock.now() - options.openedAt
+    logger.warn('the interface was lost', { reason: options.reason })
     await this.#serial.run(() => this.#closeTunnel())
-    await this.up()
+    while (this.#tunnel === undefined) {
+      await delay(clock, this.#reopening.next(lived), this.#closing.signal).catch(() => {})
+      if (!this.#isWanted || this.#closing.signal.aborted) return
+      await this.#serial.run(() => this.#open()).catch((error: unknown) => this.#reportUpFailure(error))
+      lived = 0
+    }
   }
 
   // ----------------------------------------------------------------------------------------------- pairing

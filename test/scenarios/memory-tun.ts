@@ -7,7 +7,8 @@ const protocolUdp = 17
 export class MemoryTun implements Tun {
   readonly name: string
   readonly mtu: number = 1392
-  readonly lost: Promise<string> = new Promise(() => {})
+  readonly lost: Promise<string>
+  #lose: (reason: string) => void = () => {}
   #receiver: ((packet: Uint8Array) => void) | undefined
   #received = 0
   #written = 0
@@ -16,6 +17,15 @@ export class MemoryTun implements Tun {
 
   constructor(name: string) {
     this.name = name
+    this.lost = new Promise((resolve) => {
+      this.#lose = resolve
+    })
+  }
+
+  /** Somebody removes the interface. */
+  lose(reason: string): void {
+    this.#receiver = undefined
+    this.#lose(reason)
   }
 
   /** The system sends a packet into the interface. */

@@ -8,6 +8,7 @@ import type { SiteKind, SiteKindName } from '../../lab/model/kinds.ts'
 import type { LinkSettings } from '../../lab/model/link.ts'
 import { type Config, parseConfig } from '../../src/api/config.ts'
 import type { DeviceEvent } from '../../src/api/device.ts'
+import { PunchGuardError } from '../../src/api/errors.ts'
 import { SecretKey } from '../../src/api/keys.ts'
 import type { GuardKind } from '../../src/api/roles.ts'
 import { assembleDevice } from '../../src/device/backends.ts'
@@ -140,6 +141,8 @@ export class World implements AsyncDisposable {
   }
 }
 
+const notOpened = new PunchGuardError('GUARD_UNAVAILABLE', 'there is no driver', { hint: 'load it' })
+
 export class SimulatedDevice {
   readonly world: World
   readonly site: SimulatedSite
@@ -156,6 +159,8 @@ export class SimulatedDevice {
   networks: readonly string[] = []
   /** What the next start says that it carries packets with; here it is always the embedded one. */
   guard: GuardKind = 'embedded'
+  /** So often the interface cannot be made. */
+  failingOpens = 0
   #running: PunchGuard | undefined
   #tun: MemoryTun | undefined
   #process = { alive: false }
@@ -218,6 +223,8 @@ export class SimulatedDevice {
           liveNetworks: async () => this.networks,
           openGuard: (_kind, options) =>
             openTogether(async (opened) => {
+              if (this.failingOpens-- > 0) throw notOpened
+              this.failingOpens = 0
               const tun = new MemoryTun('pg0')
               this.#tun = tun
               opened.add({
@@ -265,6 +272,11 @@ export class SimulatedDevice {
     this.#running = undefined
     this.#tun = undefined
     this.host.restart()
+  }
+
+  /** Somebody removes the interface. */
+  loseInterface(): void {
+    this.#tun?.lose('it was removed')
   }
 
   /** Whether the (only) peer is connected here. */

@@ -153,3 +153,33 @@ test('two devices without a common guard pair, say why there is no tunnel, and c
   await untilConnected(a, b, 60_000)
   assert.ok(await a.reaches(b, 1000))
 })
+
+test('an interface that is lost is made anew at once, or as soon as that is possible, unless nobody wants it', async () => {
+  const { world, a, b } = await twoDevices('lost interface')
+  await using _ = world
+  await exchangeCards(a, b)
+  await world.clock.settle(a.running.up(), 5000)
+  await world.clock.settle(b.running.up(), 5000)
+  await untilConnected(a, b, 60_000)
+  a.loseInterface()
+  const before = world.clock.now()
+  assert.ok(await world.clock.runUntil(() => a.running.status().up === false, 100))
+  await untilConnected(a, b, 5000)
+  assert.ok(world.clock.now() - before < 1000, `${world.clock.now() - before} ms`)
+  assert.ok(await a.reaches(b, 1000))
+
+  await world.clock.advance(10_000)
+  a.failingOpens = 3
+  a.loseInterface()
+  await world.clock.advance(2000)
+  assert.match(a.running.status().warnings[0] ?? '', /the tunnel is not up: there is no driver \(load it\)/)
+  await untilConnected(a, b, 6000)
+  assert.deepEqual(a.running.status().warnings, [])
+
+  a.failingOpens = 3
+  a.loseInterface()
+  await world.clock.advance(100)
+  await world.clock.settle(a.running.down(), 5000)
+  await world.clock.advance(60_000)
+  assert.equal(a.running.status().up, false)
+})

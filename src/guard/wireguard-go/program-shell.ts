@@ -32,9 +32,6 @@ export interface WireguardGoProgramOptions {
 const startPatience = 5000
 const answerPatience = 2000
 const pollInterval = 10
-/** One that ends sooner is said to be lost so much later, ms: who starts it again then does not do it all the time. */
-const shortLife = 10_000
-const restartPause = 2000
 const longestLine = 300
 
 export class WireguardGoProgram implements UapiProgram, AsyncDisposable {
@@ -61,7 +58,7 @@ export class WireguardGoProgram implements UapiProgram, AsyncDisposable {
     this.#socketPath = socketPathOf(options.interfaceName)
     this.#ended = parts.ended
     this.#undo = parts.undo
-    this.lost = this.#watch(options.clock)
+    this.lost = this.#watch()
   }
 
   /** @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED */
@@ -103,10 +100,8 @@ export class WireguardGoProgram implements UapiProgram, AsyncDisposable {
     await this.#undo().catch(() => {})
   }
 
-  async #watch(clock: Clock): Promise<string> {
-    const begun = clock.now()
+  async #watch(): Promise<string> {
     const reason = await this.#ended
-    if (clock.now() - begun < shortLife) await delay(clock, restartPause, this.#closing.signal).catch(() => {})
     if (this.#closing.signal.aborted) await new Promise<never>(() => {})
     return `wireguard-go ended (${reason})`
   }

@@ -71,7 +71,7 @@ function traces({ device }: Actor): Traces {
     links: [...inside('-o', 'link').matchAll(/^\d+: (pg[^:@]*)/gm)].map(([, name = '']) => name),
     routes: inside('route', 'show', 'table', 'all').match(/^.*\bpg-.*$/gm) ?? [],
     sockets: existsSync(sockets) ? readdirSync(sockets) : [],
-    undoLog: readdirSync(`${folder}/${device.name}`).includes('undo.log'),
+    undoLog: readdirSync(`${folder}/${device.name}`).includes('undo.json'),
   }
 }
 
@@ -119,7 +119,8 @@ async function play(): Promise<GuardsRun> {
 
   const daemon = daemonOf(a)
   process.kill(daemon, 'SIGKILL')
-  await until('the end of the daemon and its program', () => processesOf('wireguard-go').length === 0)
+  const isGone = (): boolean => processesOf('wireguard-go').length === 0 && traces(a).links.length === 0
+  await until('the end of the program with the daemon', isGone)
   const leftByKill = traces(a)
   log.length = 0
   await a.device.start()

@@ -34,11 +34,15 @@ export async function measure(spaces: TwoNamespaces, pids: readonly number[], op
     const before = cpuOf(pids)
     const gbps = await throughput(spaces, options)
     if (gbps !== undefined) {
-      const gib = (gbps * 1e9 * options.seconds) / 8 / gibibyte
+      const gib = gibibytes(gbps, options.seconds)
       return { gbps, cpu: cpuOf(pids) - before, gib, rssMib: Math.max(0, ...pids.map(rssOf)) }
     }
     if (tries === 2) throw new Error(`iperf3 ${options.args.join(' ')} to ${options.address} failed twice`)
   }
+}
+
+export function gibibytes(gbps: number, seconds: number): number {
+  return (gbps * 1e9 * seconds) / 8 / gibibyte
 }
 
 /** Nobody is measured while it still compiles itself or its buffers grow. */

@@ -7,7 +7,7 @@ import type { Figure } from '../figures.ts'
 import { outside } from '../two-namespaces.ts'
 import { atLeast, attempt, type Bench, figure, note, ratio } from './bench.ts'
 import { inside, mtu, port, privateKeys, publicKeyOf } from './carriers.ts'
-import { throughput, warmUp } from './iperf.ts'
+import { cpuOf, gibibytes, throughput, warmUp } from './iperf.ts'
 
 const manyPeers = 8
 const streams = 8
@@ -15,50 +15,70 @@ const firstServer = 5201
 const mostRounds = 3
 const common = { mtu, plane: 'workers' } as const
 
+/** One run of all streams. */
+interface Total {
+  readonly gbps: number
+  /** User and system time of the one device, seconds for each GiB. */
+  readonly cost: number
+}
+
 export async function measureManyPeers(bench: Bench): Promise<readonly Figure[]> {
-  const totals: Record<number, number[]> = { 1: [], [manyPeers]: [] }
+  const totals: Record<number, Total[]> = { 1: [], [manyPeers]: [] }
   for (let round = 1; round <= Math.min(bench.rounds, mostRounds); round++)
     for (const peers of [1, manyPeers])
       await attempt(bench, `${peers} peers, round ${round}`, async () => {
         const total = await totalOver(bench, peers)
         totals[peers]?.push(total)
-        note(`${peers} peers ${total.toFixed(3)} Gbit/s`)
+        note(`${peers} peers ${total.gbps.toFixed(3)} Gbit/s, one device ${total.cost.toFixed(2)} CPU-s/GiB`)
       })
   const [many, one] = [totals[manyPeers] ?? [], totals[1] ?? []]
-  return [atLeast(0.85, ratio('peers8_ratio', many, one)), figure('peers8_gbps', 'Gbit/s', many)]
+  const speeds = (of: readonly Total[]): readonly number[] => of.map(({ gbps }) => gbps)
+  const costs = (of: readonly Total[]): readonly number[] => of.map(({ cost }) => cost)
+  return [
+    atLeast(0.85, ratio('peers8_ratio', speeds(many), speeds(one))),
+    figure('peers8_gbps', 'Gbit/s', speeds(many)),
+    ratio('peers8_cpu_ratio', costs(many), costs(one)),
+  ]
 }
 
-/** Gbit/s of all streams; a stream of which iperf3 says nothing spoils the run, which is repeated once. */
-async function totalOver(bench: Bench, peers: number): Promise<number> {
+/** A stream of which iperf3 says nothing spoils the run, which is repeated once. */
+async function totalOver(bench: Bench, peers: number): Promise<Total> {
   for (let tries = 1; ; tries++) {
-    const rates = await ratesOver(bench, peers)
+    const { rates, cpu } = await ratesOver(bench, peers)
     const known = rates.filter((rate) => rate !== undefined)
-    if (known.length === streams) return known.reduce((sum, rate) => sum + rate, 0)
+    const gbps = known.reduce((sum, rate) => sum + rate, 0)
+    if (known.length === streams) return { gbps, cost: cpu / gibibytes(gbps, bench.seconds) }
     if (tries === 2) throw new Error(`${streams - known.length} of ${streams} streams failed, twice`)
   }
 }
 
-async function ratesOver(bench: Bench, peers: number): Promise<readonly (number | undefined)[]> {
+async function ratesOver(
+  bench: Bench,
+  peers: number,
+): Promise<{ readonly rates: readonly (number | undefined)[]; readonly cpu: number }> {
   const { spaces, seconds } = bench
   const addresses = Array.from({ length: peers }, (_, at) => `10.99.0.${10 + at}`)
   try {
-    await startEnds(bench, addresses)
+    const pid = await startEnds(bench, addresses)
     for (const address of addresses) spaces.run('a', 'ping', ['-c', '1', '-w', '10', '-i', '0.2', address])
     const ends = Array.from({ length: streams }, (_, at) => ({
       address: addresses[at % peers] ?? '',
       port: firstServer + at,
     }))
     await Promise.all(ends.map((end) => warmUp(spaces, end)))
-    return await Promise.all(ends.map((end) => throughput(spaces, { ...end, seconds, args: [] })))
+    const before = cpuOf([pid])
+    const rates = await Promise.all(ends.map((end) => throughput(spaces, { ...end, seconds, args: [] })))
+    return { rates, cpu: cpuOf([pid]) - before }
   } finally {
     await spaces.endPrograms()
     for (const at of addresses.keys()) spaces.tryRun('b', 'ip', ['rule', 'del', 'table', tableOf(at)])
   }
 }
 
-async function startEnds({ spaces }: Bench, addresses: readonly string[]): Promise<void> {
+/** The process id of the one in a. */
+async function startEnds({ spaces }: Bench, addresses: readonly string[]): Promise<number> {
   const ends = addresses.map((address, at) => ({ address, privateKey: (0x30 + at).toString(16).repeat(32) }))
-  await spaces.startEnd('a', {
+  const { child } = await spaces.startEnd('a', {
     ...common,
     name: 'pgb0',
     port,
@@ -79,6 +99,7 @@ async function startEnds({ spaces }: Bench, addresses: readonly string[]): Promi
     spaces.ip('b', ['route', 'add', `${inside.a}/32`, 'dev', name, 'table', tableOf(at)])
     spaces.ip('b', ['rule', 'add', 'from', address, 'table', tableOf(at)])
   }
+  return child.pid ?? 0
 }
 
 /** The routing table of one of the devices in b. */

@@ -14,6 +14,7 @@ import { type DatagramRing, LARGEST_PASSED } from './datagram-ring.ts'
 import { HEADROOM } from './packet-memory.ts'
 import { countDrop, type DropReason, dropsOfPeer, received, sent } from './shared-activity.ts'
 import { Slots } from './slots.ts'
+import { TokenBucket } from './token-bucket.ts'
 import {
   dropUnowned,
   messageHeader,
@@ -40,6 +41,8 @@ interface ReceivingPeer {
   readonly row: Float64Array
   readonly drops: Float64Array
   readonly sessions: Map<number, ReceivingSession>
+  /** For handshake messages. */
+  readonly tokens: TokenBucket
   endpoint: Ipv4Endpoint | undefined
   revision: number
   confirmedOrder: number
@@ -59,9 +62,13 @@ const nameRoom = 32
 /** Key, then replay window (replay.as.ts). */
 const slotSize = 1152
 const windowInSlot = 64
-/** Handshake messages a second that the main thread is asked to look at; a flood beyond is dropped here. */
-const handshakeRate = 4_000
-const handshakeBurst = 400
+/**
+ * Handshake messages a second, and at once, that the main thread is asked to look at: each costs it some 80 microseconds. A
+ * flood beyond is dropped here. What comes from where a peer is has a share of its own, so that sessions are renewed
+ * under a flood from elsewhere.
+ */
+const strangersRate = { rate: 1_000, burst: 400 } as const
+const peerRate = { rate: 20, burst: 20 } as const
 
 // The receive worker's part of the packet memory.
 const messagesAt = 0x20000
@@ -89,8 +96,7 @@ export class Receiver {
   #installed = 0
   #now = 0
   #openedAt = openedAt
-  #tokens = handshakeBurst
-  #tokensAt = 0
+  readonly #strangersTokens: TokenBucket = new TokenBucket(strangersRate)
   #lastSession: ReceivingSession | undefined
 
   constructor(
@@ -202,6 +208,7 @@ export class Receiver {
       row,
       drops: dropsOfPeer(row, 'received'),
       sessions: new Map(),
+      tokens: new TokenBucket(peerRate),
       endpoint: undefined,
       revision: 0,
       confirmedOrder: 0,
@@ -404,25 +411,22 @@ export class Receiver {
     const { bytes, view } = this.#context.memory
     const type = bytes[datagram] ?? 0
     const isHandshake = type >= 1 && type <= 3 && length >= 4 && (view.getUint32(datagram, true) & ~3) === 0
-    if (isHandshake && !this.#takeToken()) {
+    const name = namesAt + index * nameRoom
+    const from = { port: view.getUint16(name + 2), address: view.getUint32(name + 4) }
+    if (isHandshake && !this.#strangersTokens.take(this.#now) && !this.#peerAt(from)?.tokens.take(this.#now)) {
       dropUnowned(this.#context, 'handshake-flood')
       return
     }
-    const name = namesAt + index * nameRoom
-    const from = { port: view.getUint16(name + 2), address: view.getUint32(name + 4) }
     if (length > LARGEST_PASSED) dropUnowned(this.#context, 'malformed')
     else if (!this.#ring.push(bytes.subarray(datagram, datagram + length), from))
       dropUnowned(this.#context, 'main-busy')
     else if (this.#ring.mustTell()) this.#context.post({ kind: 'datagrams' })
   }
 
-  #takeToken(): boolean {
-    const refill = ((this.#now - this.#tokensAt) * handshakeRate) / 1000
-    this.#tokens = Math.min(handshakeBurst, this.#tokens + refill)
-    this.#tokensAt = this.#now
-    if (this.#tokens < 1) return false
-    this.#tokens--
-    return true
+  #peerAt({ address, port }: Ipv4Endpoint): ReceivingPeer | undefined {
+    for (const peer of this.#peers.values())
+      if (peer.endpoint?.port === port && peer.endpoint.address === address) return peer
+    return undefined
   }
 
   #note(peer: ReceivingPeer, isUrgent: boolean): void {

@@ -250,6 +250,27 @@ test('everything else goes to the main thread; a flood of handshakes fills neith
   assert.deepEqual(readDrops(system.drops), { 'handshake-flood': 600, 'main-busy': 272 })
 })
 
+test('a flood of handshakes from elsewhere does not keep out those that come from where a peer is', () => {
+  const { system, half, ring } = receiver()
+  const initiation = new Uint8Array(148)
+  initiation[0] = 1
+  const receive = (count: number, from: typeof here): number => {
+    let passed = 0
+    for (; count > 0; count--) {
+      system.toReceive.push({ bytes: initiation, segmentSize: 0, from })
+      half.turn()
+      while (ring.shift() !== undefined) passed++
+    }
+    return passed
+  }
+  assert.equal(receive(1000, there), 400)
+  assert.equal(receive(100, here), 20)
+  assert.equal(receive(100, { ...here, port: here.port + 1 }), 0)
+  system.now += 1000
+  assert.equal(receive(2000, there), 400)
+  assert.equal(receive(100, here), 20)
+})
+
 test('a system that takes no merged packets gets them one by one', () => {
   const { system, half } = receiver()
   const datagrams = sealed(...packets(4))

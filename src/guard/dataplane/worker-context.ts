@@ -25,6 +25,17 @@ export interface WorkerContext {
   readonly drops: Float64Array
 }
 
+/**
+ * Every context is made here, as are its calls: objects that are built alike have one shape for V8, and code that was
+ * compiled for one of them (warm-up.ts) serves the others.
+ */
+export function createContext(parts: WorkerContext): WorkerContext {
+  const { memory, backend, tun, mtu, now, post, control, drops } = parts
+  const { read, writev, sendmmsg, recvmmsg, setsockopt, poll, ioctl, errno } = parts.system
+  const system = { read, writev, sendmmsg, recvmmsg, setsockopt, poll, ioctl, errno }
+  return { system, memory, backend, tun, mtu, now, post, control, drops }
+}
+
 /** How a turn of a worker's loop ended: more to do, nothing to do, or the interface is down or gone. */
 export type Turn = 'busy' | 'idle' | 'down' | 'gone'
 
@@ -58,4 +69,8 @@ export const socketAddressSize = 16
 export function setPointer(view: DataView, at: number, address: number): void {
   view.setUint32(at, address % 2 ** 32, true)
   view.setUint32(at + 4, Math.floor(address / 2 ** 32), true)
+}
+
+export function pointerAt(view: DataView, at: number): number {
+  return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32
 }

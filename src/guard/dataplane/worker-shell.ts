@@ -14,7 +14,8 @@ import { DatagramRing } from './datagram-ring.ts'
 import { createPacketMemory } from './packet-memory.ts'
 import { Receiver } from './receive.ts'
 import { Transmitter } from './transmit.ts'
-import type { Turn, WorkerContext } from './worker-context.ts'
+import { warmUp } from './warm-up.ts'
+import { createContext, type Turn, type WorkerContext } from './worker-context.ts'
 import { control, type PeerCommand, type WorkerCommand, type WorkerEvent, type WorkerSetup } from './worker-messages.ts'
 
 // The last page before the buffers of either worker.
@@ -26,6 +27,8 @@ const downPause = 50
 /** How often the MTU is looked at while there is traffic, ms. */
 const mtuInterval = 1_000
 const getMtu = 0x8921
+/** Until V8 has compiled what matters, as measured: some 80 ms. */
+const warmUpEffort = { turns: 4000, time: 200 }
 
 class WorkerLoop {
   readonly #setup: WorkerSetup
@@ -44,6 +47,11 @@ class WorkerLoop {
     this.#setup = setup
     this.#system = system
     this.#context = context
+    // Two struct pollfd: the eventfd, and the descriptor that this worker reads.
+    const { view } = context.memory
+    view.setInt32(pollAt, setup.wake, true)
+    view.setInt16(pollAt + 4, c.POLLIN, true)
+    view.setInt16(pollAt + pollEntry + 4, c.POLLIN, true)
   }
 
   run(): void {
@@ -126,11 +134,8 @@ class WorkerLoop {
 
   #poll(own: boolean, timeout: number): void {
     const { view, base } = this.#context.memory
-    const fd = this.#setup.role === 'transmit' ? this.#setup.tun : this.#socket
-    view.setInt32(pollAt, this.#setup.wake, true)
-    view.setInt16(pollAt + 4, c.POLLIN, true)
-    view.setInt32(pollAt + pollEntry, own && !this.#isDown ? fd : -1, true)
-    view.setInt16(pollAt + pollEntry + 4, c.POLLIN, true)
+    const descriptor = this.#setup.role === 'transmit' ? this.#setup.tun : this.#socket
+    view.setInt32(pollAt + pollEntry, own && !this.#isDown ? descriptor : -1, true)
     view.setInt16(pollAt + 6, 0, true)
     if (this.#system.poll(base + pollAt, 2, timeout) <= 0) return
     if (view.getInt16(pollAt + 6, true) !== 0) this.#system.read(this.#setup.wake, base + scratchAt, 8)
@@ -138,8 +143,8 @@ class WorkerLoop {
 
   /** It may be changed from outside; padding must not go past it. */
   #lookAtMtu(): void {
-    if (this.#half === undefined || this.#setup.role !== 'transmit') return
-    const now = this.#context.now()
+    if (!(this.#half instanceof Transmitter)) return
+    const { now } = this.#half
     if (now - this.#mtuAt < mtuInterval) return
     this.#mtuAt = now
     const { bytes, view, base } = this.#context.memory
@@ -184,10 +189,12 @@ async function main(setup: WorkerSetup): Promise<void> {
   // `systemClock` begins anew in every thread.
   const offset = setup.clockOffset + monotonic() - systemClock.now()
   const post = (event: WorkerEvent): void => parentPort?.postMessage(event)
-  post({ kind: 'ready', backend: backend.name, refused })
   const now = (): number => systemClock.now() + offset
   const { tun, mtu, control: shared, drops } = setup
-  const loop = new WorkerLoop(setup, system, { system, memory, backend, tun, mtu, now, post, control: shared, drops })
+  const context = createContext({ system, memory, backend, tun, mtu, now, post, control: shared, drops })
+  warmUp(setup.role, context, warmUpEffort)
+  post({ kind: 'ready', backend: backend.name, refused })
+  const loop = new WorkerLoop(setup, system, context)
   try {
     loop.run()
   } finally {

@@ -52,6 +52,8 @@ interface ReceivingPeer {
 
 const turns = 8
 const buffers = 8
+/** Bytes that are dealt with before another wake-up of this thread would be. */
+const shortWork = 4_096
 const largestDatagram = 65_535
 const minimumSize = 32
 const headerSize = 16
@@ -98,6 +100,10 @@ export class Receiver {
   #openedAt = openedAt
   readonly #strangersTokens: TokenBucket = new TokenBucket(strangersRate)
   #lastSession: ReceivingSession | undefined
+  /** Of the message at hand: the session that was heard last, and what its peer is not told yet. */
+  #heard: ReceivingSession | undefined
+  #heardData = false
+  #heardBytes = 0
 
   constructor(
     context: WorkerContext,
@@ -190,7 +196,10 @@ export class Receiver {
         return 'down'
       }
       this.#now = this.#context.now()
-      for (let index = 0; index < ready; index++) this.#receiveMessage(index)
+      let bytes = 0
+      for (let index = 0; index < ready; index++) bytes += this.#receiveMessage(index)
+      // Those were all, and in so little time hardly more came: `poll` will say.
+      if (ready < buffers && bytes < shortWork) return 'idle'
     }
     return 'busy'
   }
@@ -258,8 +267,8 @@ export class Receiver {
     for (const peer of this.#peers.values()) peer.lastSource = -1
   }
 
-  /** One message: one datagram, or several of one sender and one size, of which the last may be shorter. */
-  #receiveMessage(index: number): void {
+  /** One message: one datagram, or several of one sender and one size, of which the last may be shorter. Its bytes. */
+  #receiveMessage(index: number): number {
     const { words, kernels } = this.#context.memory
     const header = messagesAt + index * messageHeader.size
     const total = words[(header + messageHeader.received) >> 2] ?? 0
@@ -271,6 +280,8 @@ export class Receiver {
       else this.#pass(from + at, length, index)
     }
     this.#finishGroup()
+    this.#tellHeard(index)
+    return total
   }
 
   #segmentSize(index: number, header: number): number {
@@ -318,12 +329,16 @@ export class Receiver {
 
     kernels.acceptMessage(session.window)
     const { peer } = session
-    this.#heard(session, length > 0, index)
+    if (this.#heard !== session) {
+      this.#tellHeard(index)
+      this.#heard = session
+    }
     if (length === 0) return undefined
+    this.#heardData = true
     const packet = kernels.packetLength(target, length)
     if (packet < 0) return 'malformed-packet'
     if (!this.#isFrom(peer, target)) return 'source-not-allowed'
-    peer.row[received.bytes] = (peer.row[received.bytes] ?? 0) + packet
+    this.#heardBytes += packet
     if (kernels.joinGroup(target, packet) === 0) {
       this.#writeGroup()
       kernels.startGroup()
@@ -342,8 +357,10 @@ export class Receiver {
     return true
   }
 
-  /** An authenticated packet arrived. */
-  #heard(session: ReceivingSession, isData: boolean, index: number): void {
+  /** Authenticated packets arrived, all of one session since the last call. */
+  #tellHeard(index: number): void {
+    const session = this.#heard
+    if (session === undefined) return
     const { peer } = session
     const { row } = peer
     const now = this.#now
@@ -356,11 +373,15 @@ export class Receiver {
       row[received.confirmed] = session.localIndex
     }
     row[received.lastAt] = now
-    if (isData) {
+    if (this.#heardData) {
       row[received.lastDataAt] = now
+      row[received.bytes] = (row[received.bytes] ?? 0) + this.#heardBytes
       const first = row[received.firstDataAt] ?? Number.NaN
       if (Number.isNaN(first) || (row[sent.lastAt] ?? Number.NaN) >= first) row[received.firstDataAt] = now
     }
+    this.#heard = undefined
+    this.#heardData = false
+    this.#heardBytes = 0
     this.#follow(peer, index)
     this.#note(peer, isAwaited || isFirst)
   }

@@ -133,6 +133,7 @@ export class Transmitter {
     view.setInt32(pollAt, socket, true)
     view.setInt16(pollAt + 4, c.POLLOUT, true)
     // Setting it to 0 is no change, and fails where there is no such option.
+    view.setUint32(packetAt, 0)
     this.#canSegment = context.system.setsockopt(socket, c.SOL_UDP, c.UDP_SEGMENT, base + packetAt, 4) === 0
   }
 

@@ -1,6 +1,6 @@
 /** IP prefixes as text, `10.64.1.2/32` or `fd70::/16` (RFC 4632, RFC 4291 §2.3). */
 
-import ipaddr from 'ipaddr.js'
+import { ipaddr } from '../util/ipaddr.ts'
 
 /** The prefix that holds one address alone. */
 export function hostPrefix(address: string): string {

@@ -5,7 +5,7 @@
  */
 
 import { createHash } from 'node:crypto'
-import ipaddr from 'ipaddr.js'
+import { ipaddr } from '../util/ipaddr.ts'
 import type { TunnelPublicKey } from './keys.ts'
 
 export interface TunnelAddresses {

@@ -83,7 +83,7 @@ export async function assembleDevice(options: {
   readonly store: StateStore
   readonly version: string
   readonly surroundings: Surroundings
-  /** Opening an OTR account takes 20 ms; who opens one device many times keeps it. */
+  /** An OTR account's first signature takes 15 ms more than others; who opens one device many times keeps it. */
   readonly openAccount?: typeof otrAccount
 }): Promise<PunchGuard> {
   const { config, store, version, surroundings, openAccount = otrAccount } = options

@@ -4,10 +4,10 @@
  */
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import ipaddr from 'ipaddr.js'
 import type { Endpoint } from '../api/endpoint.ts'
 import type { CandidateKind, PunchCandidate, PunchMessage } from '../api/roles.ts'
 import { assertNever } from '../util/assert-never.ts'
+import { ipaddr } from '../util/ipaddr.ts'
 import { EnvelopeSchema, type PunchCandidate as WireCandidate } from './generated/punchguard/session/v1/session_pb.ts'
 
 export type PairingRefusal = 'invite used' | 'invite expired' | 'proof failed' | 'card invalid'

@@ -4,10 +4,10 @@
  * `fwmark`, and of what `get` tells everything but the counters; keys in an answer are never kept.
  */
 
-import ipaddr from 'ipaddr.js'
 import { type Endpoint, formatEndpoint, parseHostPort } from '../../api/endpoint.ts'
 import type { SecretKey, TunnelPublicKey } from '../../api/keys.ts'
 import { toHex } from '../../util/bytes.ts'
+import { ipaddr } from '../../util/ipaddr.ts'
 import type { PeerCounters } from '../polled-peer.ts'
 import type { Prefix } from '../wireguard/allowed-ips.ts'
 

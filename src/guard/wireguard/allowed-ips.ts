@@ -3,7 +3,7 @@
  * for each family, in which chains of nodes with one child are one node. The same prefix given to a second peer moves.
  */
 
-import ipaddr from 'ipaddr.js'
+import { ipaddr } from '../../util/ipaddr.ts'
 
 /** A CIDR prefix: 4 or 16 address bytes with the host bits zero, and how many bits count. */
 export interface Prefix {

@@ -1,7 +1,7 @@
 /** MAPPED-ADDRESS and XOR-MAPPED-ADDRESS (RFC 8489 §14.1, §14.2), IPv4 and IPv6. */
 
-import ipaddr from 'ipaddr.js'
 import type { Endpoint } from '../../api/endpoint.ts'
+import { ipaddr } from '../../util/ipaddr.ts'
 import { magicCookie } from './constants.ts'
 
 const familyIpv4 = 0x01

@@ -1,6 +1,6 @@
 /** A device's long-term OTR key and instance tag ("Public keys, signatures, and fingerprints", "Instance tags"). */
 
-import { createHash, generateKeyPair } from 'node:crypto'
+import { createHash, createPrivateKey, createPublicKey, generateKeyPair } from 'node:crypto'
 import { PunchGuardError } from '../../api/errors.ts'
 import { type OtrFingerprint, otrFingerprint, SecretKey } from '../../api/keys.ts'
 import { ByteReader } from '../../util/byte-reader.ts'
@@ -20,18 +20,19 @@ export interface OtrAccount {
 }
 
 /**
- * The account of a stored key and tag. Takes about 20 ms (OpenSSL looks at the group): make it once per device.
+ * The account of a stored key and tag. Its first signature takes 15 ms longer than others: make it once per device.
  * @param options.privateKey PKCS#8 DER of a DSA key with 1024-bit p and 160-bit q
  * @throws PunchGuardError STATE_DAMAGED when key or tag are not such
  */
 export function otrAccount(options: { readonly privateKey: SecretKey; readonly instanceTag: number }): OtrAccount {
   const { privateKey, instanceTag } = options
   const numbers = decodeDsaPrivateKey(privateKey.reveal())
-  if (numbers === undefined) throw damaged('The OTR key is not a DSA private key of 1024/160 bits')
+  const y = publicNumber(privateKey)
+  if (numbers === undefined || y === undefined) throw damaged('The OTR key is not a DSA private key of 1024/160 bits')
   if (!Number.isInteger(instanceTag) || instanceTag < minimumInstanceTag || instanceTag > 0xffff_ffff) {
     throw damaged('The OTR instance tag is out of range')
   }
-  const signer = signerOf(numbers)
+  const signer = signerOf({ ...numbers, y })
   const publicKey = encodeDsaPublicKey(signer.publicKey)
   return {
     publicKey,
@@ -66,7 +67,9 @@ export function fingerprintOf(publicKey: Uint8Array): OtrFingerprint {
   return digest
 }
 
-function signerOf(numbers: ConstructorParameters<typeof DsaSigner>[0]): DsaSigner {
+type DsaNumbers = ConstructorParameters<typeof DsaSigner>[0]
+
+function signerOf(numbers: DsaNumbers): DsaSigner {
   try {
     return new DsaSigner(numbers)
   } catch {
@@ -79,11 +82,11 @@ function damaged(message: string): PunchGuardError {
   return new PunchGuardError('STATE_DAMAGED', message, { hint: 'Restore the key file from a backup, or pair again' })
 }
 
-const derTags = { integer: 0x02, octetString: 0x04, oid: 0x06, sequence: 0x30 } as const
+const derTags = { integer: 0x02, bitString: 0x03, octetString: 0x04, oid: 0x06, sequence: 0x30 } as const
 const dsaOid = fromHex('2a8648ce380401') ?? new Uint8Array()
 
 /** PrivateKeyInfo (RFC 5208 §5) with Dss-Parms (RFC 3279 §2.3.2): version 0, { id-dsa, { p, q, g } }, x. */
-function decodeDsaPrivateKey(der: Uint8Array): ConstructorParameters<typeof DsaSigner>[0] | undefined {
+function decodeDsaPrivateKey(der: Uint8Array): Omit<DsaNumbers, 'y'> | undefined {
   const outer = nested(new ByteReader(der), derTags.sequence)
   if (outer === undefined || readDerNumber(outer) !== 0n) return undefined
   const algorithm = nested(outer, derTags.sequence)
@@ -98,6 +101,22 @@ function decodeDsaPrivateKey(der: Uint8Array): ConstructorParameters<typeof DsaS
     readDerNumber(key),
   ]
   return p === undefined || q === undefined || g === undefined || x === undefined ? undefined : { p, q, g, x }
+}
+
+/** y, as OpenSSL computes it: the last number of a SubjectPublicKeyInfo (RFC 3279 section 2.3.2). */
+function publicNumber(privateKey: SecretKey): bigint | undefined {
+  let info: Uint8Array
+  try {
+    const { buffer, byteOffset, length } = privateKey.reveal()
+    const key = createPrivateKey({ key: Buffer.from(buffer, byteOffset, length), format: 'der', type: 'pkcs8' })
+    info = createPublicKey(key).export({ format: 'der', type: 'spki' })
+  } catch {
+    return undefined
+  }
+  const outer = nested(new ByteReader(info), derTags.sequence)
+  const algorithm = outer && readDer(outer, derTags.sequence)
+  const key = algorithm && outer && nested(outer, derTags.bitString)
+  return key?.uint8() === 0 ? readDerNumber(key) : undefined
 }
 
 function nested(reader: ByteReader, tag: number): ByteReader | undefined {

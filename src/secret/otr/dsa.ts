@@ -66,16 +66,15 @@ export class DsaSigner {
   readonly publicKey: DsaPublicKey
   readonly #x: bigint
   readonly #nonceKey: Uint8Array
-  readonly #group: DiffieHellman
+  /** OpenSSL looks at a group for 15 ms before it takes it: made when the first signature is. */
+  #group: DiffieHellman | undefined
 
   /** @throws Error when the numbers are no DSA key */
-  constructor(parameters: { readonly p: bigint; readonly q: bigint; readonly g: bigint; readonly x: bigint }) {
-    const { p, q, g, x } = parameters
-    if (!isPlausible({ p, q, g, y: g }) || x <= 0n || x >= q) throw new Error('The numbers are no DSA key')
+  constructor({ x, ...publicKey }: DsaPublicKey & { readonly x: bigint }) {
+    if (!isPlausible(publicKey) || x <= 0n || x >= publicKey.q) throw new Error('The numbers are no DSA key')
     this.#x = x
     this.#nonceKey = numberToBytes(x, dsaOrderBytes)
-    this.#group = createDiffieHellman(numberToBytes(p, dsaModulusBytes), numberToBytes(g, dsaModulusBytes))
-    this.publicKey = { p, q, g, y: bytesToNumber(this.#power(g, x, q)) }
+    this.publicKey = publicKey
   }
 
   /**
@@ -83,25 +82,28 @@ export class DsaSigner {
    * random source nor a predictable one gives the key away; the inversion is blinded.
    */
   sign(message: Uint8Array, random: Random): Uint8Array {
-    const { q, g } = this.publicKey
+    const { q } = this.publicKey
     for (;;) {
       const nonce = createHmac('sha512', this.#nonceKey).update(message).update(random.bytes(32)).digest()
       const k = modulo(bytesToNumber(nonce), q)
       const blind = modulo(bytesToNumber(random.bytes(dsaOrderBytes + 8)), q)
       if (k === 0n || blind === 0n) continue
-      const r = bytesToNumber(this.#power(g, k, q)) % q
+      const r = bytesToNumber(this.#power(k)) % q
       const blinded = (bytesToNumber(message) * blind + ((this.#x * blind) % q) * r) % q
       const s = (inverse((k * blind) % q, q) * blinded) % q
       if (r !== 0n && s !== 0n) return concatBytes(numberToBytes(r, dsaOrderBytes), numberToBytes(s, dsaOrderBytes))
     }
   }
 
-  /** base^exponent modulo p. The exponent is first brought to one length, which the time would show otherwise. */
-  #power(base: bigint, exponent: bigint, q: bigint): Uint8Array {
+  /** g^exponent modulo p. The exponent is first brought to one length, which the time would show otherwise. */
+  #power(exponent: bigint): Uint8Array {
+    const { p, q, g } = this.publicKey
+    const base = numberToBytes(g, dsaModulusBytes)
+    this.#group ??= createDiffieHellman(numberToBytes(p, dsaModulusBytes), base)
     const once = exponent + q
     const sameLength = once >> BigInt(dsaOrderBytes * 8) === 1n ? once : once + q
     this.#group.setPrivateKey(numberToBytes(sameLength, dsaOrderBytes + 1))
-    const power = new Uint8Array(this.#group.computeSecret(numberToBytes(base, dsaModulusBytes)))
+    const power = new Uint8Array(this.#group.computeSecret(base))
     this.#group.setPrivateKey(Uint8Array.of(1))
     return power
   }

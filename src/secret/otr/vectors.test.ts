@@ -71,7 +71,6 @@ test('a key of libotr has the fingerprint libotr printed, and its signature veri
   assert.ok(verifyDsa(key, bytes(vectors.dsa.msg32), bytes(vectors.dsa.sig)))
 
   const signer = new DsaSigner({ ...key, x: bytesToNumber(bytes(vectors.dsa.x)) })
-  assert.equal(signer.publicKey.y, key.y)
   const signature = signer.sign(bytes(vectors.dsa.msg32), new TestRandom(1))
   assert.ok(verifyDsa(key, bytes(vectors.dsa.msg32), signature))
 })

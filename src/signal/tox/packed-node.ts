@@ -3,10 +3,10 @@
  * IPv6 is read and written here; the machines above use IPv4 over UDP only.
  */
 
-import ipaddr from 'ipaddr.js'
 import type { Endpoint } from '../../api/endpoint.ts'
 import { ByteReader } from '../../util/byte-reader.ts'
 import { ByteWriter } from '../../util/byte-writer.ts'
+import { ipaddr } from '../../util/ipaddr.ts'
 import { type DhtPublicKey, dhtPublicKey } from './crypto.ts'
 
 /** A node of the DHT and where it answers over UDP. */

@@ -160,6 +160,12 @@ function otherOwner() {
 }
 
 async function prepareAs({ uid, gid }) {
+  const look = ['--eval', 'fs.accessSync(process.argv[1], fs.constants.W_OK)', root]
+  if ((await statusOf(process.execPath, look, { uid, gid, stdio: 'ignore' })) !== 0) {
+    console.error('punchguard: error: root installs and builds as the owner of this folder, who may not write here')
+    console.error('punchguard: hint: make the folder yours with: chown -R root .')
+    process.exit(1)
+  }
   const home = homeOf(uid)
   const temporary = home === undefined ? mkdtempSync(join(tmpdir(), 'punchguard-')) : undefined
   if (temporary !== undefined) chownSync(temporary, uid, gid)
@@ -168,12 +174,7 @@ async function prepareAs({ uid, gid }) {
   for (const name of ['cache', 'userconfig', 'init_module']) delete env[`npm_config_${name}`]
   const status = await statusOf(process.execPath, [join(root, 'scripts', 'build.mjs')], { uid, gid, env })
   if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true })
-  if (status === 0) return
-  if (status < 128) {
-    console.error('punchguard: error: root could not install and build here as the owner of this folder')
-    console.error(`punchguard: hint: run it as that user (number ${uid}), or make the folder yours: chown -R root .`)
-  }
-  process.exit(status)
+  if (status !== 0) process.exit(status)
 }
 
 /** A user's home folder; undefined when the system does not know them, as in a container. */

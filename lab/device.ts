@@ -49,7 +49,9 @@ export class LabDevice implements AsyncDisposable {
     this.#options = options
     const { folder } = options
     this.#environment = { PUNCHGUARD_DIR: folder, NO_COLOR: '1' }
-    this.#client = new ControlClient(controlSocketPath(folder, { environment: {}, userId: process.getuid?.() }))
+    this.#client = new ControlClient(
+      controlSocketPath(folder, { environment: {}, userId: process.getuid?.(), platform: process.platform }),
+    )
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     writeFileSync(join(folder, 'config.toml'), `name = "${options.name}"\n${options.config}`, { mode: 0o600 })
   }

@@ -148,7 +148,9 @@ const rootHint = 'this user has a device of its own; root has one too: sudo punc
 function isAboutAnotherDevice(error: PunchGuardError): boolean {
   const { PUNCHGUARD_DIR: chosen = '' } = process.env
   const isRoot = process.getuid?.() === 0
-  return error.code === 'DAEMON_NOT_RUNNING' && !isRoot && chosen === '' && existsSync(rootStateFolder)
+  return (
+    error.code === 'DAEMON_NOT_RUNNING' && !isRoot && chosen === '' && existsSync(rootStateFolder(process.platform))
+  )
 }
 
 /** Bare `punchguard` is `status`, with its options. */

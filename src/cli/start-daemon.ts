@@ -46,6 +46,7 @@ async function startInBackground({ stateFolder }: CommandContext): Promise<Start
   const program = process.argv[1] ?? ''
   const child = spawn(process.execPath, [...process.execArgv, program, 'daemon', '--background'], {
     detached: true,
+    windowsHide: true,
     cwd: '/',
     env: { ...process.env, PUNCHGUARD_DIR: stateFolder },
     // What a crash prints must not be lost, and must not appear in a terminal that is long used for something else.

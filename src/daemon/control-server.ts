@@ -1,5 +1,5 @@
 /**
- * HTTP/1.1 on a unix socket for the routes of control-api.ts, and the event stream (server-sent events, WHATWG HTML
+ * HTTP/1.1 on a unix socket, or a pipe of Windows, for the routes of control-api.ts, and the event stream (server-sent events, WHATWG HTML
  * §9.2). Only the owner of the socket and root get an answer; what a browser could be made to send is refused.
  */
 
@@ -13,6 +13,7 @@ import type { Logger } from '../util/logger.ts'
 import { runInBackground } from '../util/run-in-background.ts'
 import type { ControlAnswer, ControlRoute } from './control-api.ts'
 import type { EventLog } from './event-log.ts'
+import { isPipe } from './paths.ts'
 import { problemOf } from './problem.ts'
 
 /** Who is at the other end of a unix socket, as the system says. */
@@ -35,8 +36,11 @@ const hosts: readonly string[] = ['punchguard', 'localhost']
 /** @throws PunchGuardError DAEMON_RUNNING, ADDRESS_IN_USE, PERMISSION_DENIED */
 export async function startControlServer(options: ControlServerOptions): Promise<AsyncDisposable> {
   const { path, logger } = options
-  await makePrivateFolder(dirname(path))
-  await removeStaleSocket(path)
+  const isFile = !isPipe(path)
+  if (isFile) {
+    await makePrivateFolder(dirname(path))
+    await removeStaleSocket(path)
+  }
   const trusted = new WeakMap<Socket, Promise<boolean>>()
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, (request, response) => {
     const answered = async (): Promise<void> => {
@@ -56,13 +60,13 @@ export async function startControlServer(options: ControlServerOptions): Promise
     server.listen(path, resolve)
     process.umask(mask)
   })
-  chmodSync(path, 0o600)
+  if (isFile) chmodSync(path, 0o600)
   return {
     async [Symbol.asyncDispose]() {
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeAllConnections()
       await closed
-      rmSync(path, { force: true })
+      if (isFile) rmSync(path, { force: true })
     },
   }
 }

@@ -46,8 +46,8 @@ export async function runDaemon(options: RunDaemonOptions): Promise<void> {
           verbose: options.verbose,
           ...(options.foreground && { also: (line: string) => void process.stderr.write(`${line}\n`) }),
         }),
-      // Other systems than Linux rely on the mode of the socket and of its folder.
-      ...(process.platform === 'linux' && { peerCredentials }),
+      // Windows cannot tell: there the pipe's own access list keeps others out.
+      ...(process.platform !== 'win32' && { peerCredentials }),
     })
   } catch (error) {
     await report({ kind: 'failed', problem: problemOf(error) })

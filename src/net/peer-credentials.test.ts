@@ -5,7 +5,7 @@ import { connect, createServer, type Server, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { peerCredentials } from './peer-credentials.ts'
+import { macosCredentials, peerCredentials } from './peer-credentials.ts'
 
 const skip: string | false = process.platform === 'linux' ? false : 'SO_PEERCRED is part of Linux only'
 
@@ -43,4 +43,29 @@ test('the peer of a TCP socket is nobody', { skip }, async () => {
   client.destroy()
   accepted.destroy()
   server.close()
+})
+
+test('macOS tells user and group in one call and the process in another', () => {
+  const view = new DataView(new ArrayBuffer(16))
+  const base = 4096
+  let refused = { getpeereid: 0, getsockopt: 0 }
+  const system = {
+    allocate: () => ({ bytes: new Uint8Array(view.buffer), view, address: base }),
+    getpeereid: (fd: number, uid: number, gid: number): number => {
+      assert.equal(fd, 9)
+      view.setUint32(uid - base, 501, true)
+      view.setUint32(gid - base, 20, true)
+      return refused.getpeereid
+    },
+    getsockopt: (_fd: number, level: number, option: number, value: number, length: number): number => {
+      assert.deepEqual([level, option, view.getUint32(length - base, true)], [0, 2, 4])
+      view.setInt32(value - base, 4711, true)
+      return refused.getsockopt
+    },
+  }
+  assert.deepEqual(macosCredentials(system, 9), { pid: 4711, uid: 501, gid: 20 })
+  refused = { getpeereid: 0, getsockopt: -1 }
+  assert.deepEqual(macosCredentials(system, 9), { pid: 0, uid: 501, gid: 20 })
+  refused = { getpeereid: -1, getsockopt: 0 }
+  assert.equal(macosCredentials(system, 9), undefined)
 })

@@ -1,6 +1,6 @@
 /** wireguard-go on this machine: it makes the interface and takes the port over; what is the puncher's goes on beside it. */
 
-import { WireguardGoGuard } from '../guard/wireguard-go/guard.ts'
+import { openWireguardGoGuard } from '../guard/wireguard-go/guard.ts'
 import { WireguardGoProgram } from '../guard/wireguard-go/program-shell.ts'
 import { openSharedPort } from '../net/shared-port.ts'
 import { Underlay } from '../net/underlay.ts'
@@ -24,7 +24,7 @@ export async function openWireguardGo(
   const underlay = opened.add(new Underlay(await openSharedPort(port)))
   // From here to the program's own socket a moment passes in which nobody has the port.
   await options.socket[Symbol.asyncDispose]()
-  const guard = opened.add(await WireguardGoGuard.open({ program, privateKey, port, clock, logger }))
+  const guard = opened.add(await openWireguardGoGuard({ program, privateKey, port, clock, logger }))
   await machineInterface.setAddresses(addresses)
   return {
     guard,

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PunchGuardError } from '../../api/errors.ts'
 import { SecretKey, type TunnelPublicKey, tunnelPublicKey } from '../../api/keys.ts'
-import type { GuardPeer } from '../../api/roles.ts'
+import type { Guard, GuardPeer } from '../../api/roles.ts'
 import { toHex } from '../../util/bytes.ts'
 import { type FakePeer, FakeWireguardGo } from '../testing/fake-wireguard-go.ts'
 import { presharedKey } from '../testing/two-devices.ts'
 import { VirtualClock, VirtualPath } from '../testing/virtual-tunnel.ts'
 import { importKeyPair } from '../wireguard/crypto.ts'
-import { WireguardGoGuard } from './guard.ts'
+import { openWireguardGoGuard } from './guard.ts'
 
 const privateKey = new Uint8Array(32).fill(0x11)
 const keyOfB = tunnelPublicKey(new Uint8Array(32).fill(0xb0))!
@@ -20,14 +20,14 @@ class Bench {
   readonly program: FakeWireguardGo = new FakeWireguardGo()
   readonly warnings: string[] = []
 
-  async open(): Promise<WireguardGoGuard> {
+  async open(): Promise<Guard> {
     const log = (message: string): void => void this.warnings.push(message)
     const logger = { debug: () => {}, info: () => {}, warn: log, error: log }
     const { program, clock } = this
-    return await WireguardGoGuard.open({ program, clock, logger, port: 4711, privateKey: new SecretKey(privateKey) })
+    return await openWireguardGoGuard({ program, clock, logger, port: 4711, privateKey: new SecretKey(privateKey) })
   }
 
-  async addPeer(guard: WireguardGoGuard, publicKey: TunnelPublicKey = keyOfB): Promise<[GuardPeer, string[]]> {
+  async addPeer(guard: Guard, publicKey: TunnelPublicKey = keyOfB): Promise<[GuardPeer, string[]]> {
     const allowedIps = ['10.64.0.2/32']
     const peer = await guard.addPeer({ publicKey, presharedKey: presharedKey(1), allowedIps })
     const events: string[] = []

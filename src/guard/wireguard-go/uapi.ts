@@ -5,32 +5,11 @@
  */
 
 import { type Endpoint, formatEndpoint, parseHostPort } from '../../api/endpoint.ts'
-import type { SecretKey, TunnelPublicKey } from '../../api/keys.ts'
 import { toHex } from '../../util/bytes.ts'
 import { ipaddr } from '../../util/ipaddr.ts'
+import type { PeerChange, PeerTable, SetRequest } from '../polled-device.ts'
 import type { PeerCounters } from '../polled-peer.ts'
 import type { Prefix } from '../wireguard/allowed-ips.ts'
-
-export interface SetRequest {
-  readonly privateKey?: SecretKey
-  readonly listenPort?: number
-  readonly peers?: readonly PeerChange[]
-}
-
-export type PeerChange =
-  | { readonly kind: 'remove'; readonly publicKey: TunnelPublicKey }
-  | {
-      readonly kind: 'set'
-      readonly publicKey: TunnelPublicKey
-      /** Nothing happens when there is no such peer; otherwise it is added. */
-      readonly updateOnly?: boolean
-      readonly presharedKey?: SecretKey
-      readonly endpoint?: Endpoint
-      /** Seconds, 0 for none. */
-      readonly persistentKeepalive?: number
-      /** In place of those before. */
-      readonly allowedIps?: readonly Prefix[]
-    }
 
 export const getRequest = 'get=1\n\n'
 
@@ -68,9 +47,6 @@ export function decodeSetAnswer(text: string): number | undefined {
   const match = /^errno=(-?\d{1,10})\n\n$/.exec(text)
   return match === null ? undefined : Number(match[1])
 }
-
-/** By public key, 64 hex digits in lower case. */
-export type PeerTable = ReadonlyMap<string, PeerCounters>
 
 /** The peers in an answer to `get`; `undefined` for anything else, also for an error. Keys it does not know are skipped. */
 export function decodeGetAnswer(text: string): PeerTable | undefined {

@@ -54,7 +54,7 @@ export interface Config {
 export const defaultMtu = 1392
 
 /** What may carry the packets. */
-export const guardKinds: readonly GuardKind[] = ['embedded', 'wireguard-go', 'openvpn']
+export const guardKinds: readonly GuardKind[] = ['embedded', 'kernel', 'wireguard-go', 'openvpn']
 
 const limits = { bootstrap: 64, stun: 16, addresses: 4, tcp: 8 } as const
 
@@ -183,7 +183,8 @@ export function renderDefaultConfig(): string {
 # Largest packet inside the tunnel, 1280 to 1420 bytes. ${defaultMtu} crosses Ethernet, PPPoE and DS-Lite lines unbroken.
 # mtu = ${defaultMtu}
 
-# What carries the packets. "embedded": WireGuard inside this program. "wireguard-go": the program of that name.
+# What carries the packets. "embedded": WireGuard inside this program. "kernel": Linux's own WireGuard. "wireguard-go": the
+# program of that name. "openvpn": OpenVPN, for a peer that has it too; the others understand each other.
 # guard = "embedded"
 
 # STUN servers, which tell this device its public address.

@@ -14,6 +14,7 @@ import { type Opened, openTogether } from '../util/opened.ts'
 import { systemRandom } from '../util/random.ts'
 import type { OpenGuard, OpenGuardOptions, Surroundings } from './backends.ts'
 import { openEmbeddedGuard } from './embedded.ts'
+import { openKernelGuard } from './kernel.ts'
 import { MachineInterface } from './machine-interface.ts'
 import { openOpenvpnGuard } from './openvpn.ts'
 import { openWireguardGo } from './wireguard-go.ts'
@@ -69,7 +70,7 @@ function openGuard(kind: GuardKind, options: MachineGuardOptions): Promise<OpenG
     case 'openvpn':
       return openOpenvpnGuard(options)
     case 'kernel':
-      throw new Error(`the guard ${kind} is not built yet`)
+      return openKernelGuard({ ...options, clock: systemClock })
     default:
       return assertNever(kind)
   }

@@ -2,7 +2,7 @@
  * One end of an OpenVPN tunnel as a process of its own, for bench/openvpn/main.ts and test/e2e/openvpn.test.ts: the OpenVPN guard
  * in the network namespace it is started in, with peers whose endpoints are told instead of punched. Told by one JSON
  * argument; says `ready` and answers commands of its standard input, one a line, with one line each: `stats`, `events`,
- * `use PORT` (a new path to the same address), `addresses A,B`, `stop`.
+ * `use PORT` (a new path to the same address), `addresses A,B`, `lost` (waits for it), `stop`.
  */
 
 import { createInterface } from 'node:readline'
@@ -117,7 +117,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   } else if (command === 'addresses') {
     await device.interface.setAddresses(value.split(','))
     say({ done: true })
-  } else if (command === 'stop') break
+  } else if (command === 'lost') say({ lost: await device.lost })
+  else if (command === 'stop') break
 }
 for (const { peer } of peers) await peer[Symbol.asyncDispose]()
 await device[Symbol.asyncDispose]()

@@ -69,8 +69,12 @@ export async function openOpenvpnGuard(options: OpenvpnGuardOptions): Promise<Op
       placeFor: async (peer): Promise<PeerPlace> => {
         const { socket: port } = await ports.of(peer)
         const place = await interfaces.take()
-        const isThere = async (): Promise<boolean> => (await findLink(place.interfaceName)) !== undefined
-        return { port, isThere, ...place }
+        const prepare = async (): Promise<boolean> => {
+          if ((await findLink(place.interfaceName)) === undefined) return false
+          await checkSources(place.interfaceName, logger)
+          return true
+        }
+        return { port, prepare, ...place }
       },
       start: openvpnProcesses({ folder, clock: systemClock, logger }),
       clock: systemClock,
@@ -96,21 +100,30 @@ async function openRunFolder(stateFolder: string): Promise<string> {
   return folder
 }
 
-async function makeInterface(options: {
+function makeInterface(options: {
   readonly name: string
   readonly mtu: number
   readonly log: UndoLog
-  readonly logger: Logger
   readonly ownInterface: (name: string) => void
 }): Promise<NetworkInterface> {
-  const { name, logger } = options
-  options.ownInterface(name)
-  const made = await NetworkInterface.createTun({ ...options, queueLength })
-  // OpenVPN lets a peer say that a packet comes from any address: only those that are routed to it shall be believed.
-  await writeFile(`/proc/sys/net/ipv4/conf/${name}/rp_filter`, '1').catch((error: unknown) => {
+  options.ownInterface(options.name)
+  return NetworkInterface.createTun({ ...options, queueLength })
+}
+
+/**
+ * OpenVPN lets a peer say that a packet comes from any address. The system believes it only those that are routed to it (RFC
+ * 3704 §2.2); for IPv4, IPv6 has no such switch. Not once when the interface is made: a distribution may set its own rule then.
+ */
+async function checkSources(name: string, logger: Logger): Promise<void> {
+  const folder = '/proc/sys/net/ipv4/conf'
+  try {
+    await writeFile(`${folder}/${name}/rp_filter`, '1')
+    // The larger number of the two counts, and 2 asks for less than 1.
+    if (Number(await readFile(`${folder}/all/rp_filter`, 'utf8')) < 2) return
+    logger.warn('the source of packets from a peer is not checked', { interface: name, reason: 'all/rp_filter is 2' })
+  } catch (error) {
     logger.warn('the source of packets from a peer is not checked', { interface: name, reason: errorMessage(error) })
-  })
-  return made
+  }
 }
 
 /** The guard's interface, and more with names made from its own when there are several peers. */

@@ -21,6 +21,7 @@ import {
   startOpenvpnEnd,
 } from '../../bench/openvpn/ends.ts'
 import { type GuardEnd, outside, type Side, TwoNamespaces } from '../../bench/two-namespaces.ts'
+import { processesGone, resultOf, start as startRun, traces } from './run.ts'
 
 const skip = existsSync(openvpn) ? false : 'openvpn is not installed: apt install openvpn'
 const options = { skip, timeout: 30_000 }
@@ -163,6 +164,17 @@ function refusedSources(side: Side): number {
   return Number(values[names.indexOf('IPReversePathFilter')])
 }
 
+test('an interface that somebody removes is told, and leaves no process that looks for it', options, async () => {
+  const a = await start('a')
+  const b = await start('b')
+  ping('a', inside.b)
+  spaces.ip('a', ['link', 'delete', 'dev', 'pg0'])
+  assert.deepEqual(await a.ask('lost'), { lost: 'the interface pg0 was removed' })
+  await until(() => processesIn(spaces, 'a').length === 0)
+  await stop(a, b)
+  assert.deepEqual([tracesOf('a'), tracesOf('b')], [nothing, nothing])
+})
+
 test('each peer has an interface and a port of its own, and speaks for its own addresses only', options, async () => {
   const second = peerOf('b', {
     privateKey: third,
@@ -189,4 +201,20 @@ test('each peer has an interface and a port of its own, and speaks for its own a
   assert.equal(refusedSources('a') - before, 2)
   await stop(a, b, c)
   assert.deepEqual([tracesOf('a'), tracesOf('b')], [nothing, nothing])
+})
+
+test('two whole devices behind two NATs pair, connect, copy and heal over OpenVPN, and leave nothing', {
+  skip,
+  timeout: 90_000,
+}, async () => {
+  const before = traces()
+  const main = fileURLToPath(new URL('../../lab/main.js', import.meta.url))
+  const run = startRun([process.execPath, main, '--guard', 'openvpn', '--json', '--copy', '1', '--delay', '5'])
+  const { status } = await run.ended
+  assert.equal(status, 0, run.output.stderr)
+  const { ok, sha256_equal: isEqual, path = '' } = resultOf(run)
+  assert.deepEqual([ok, isEqual], [true, true])
+  assert.match(path, /^direct, /)
+  await processesGone(run)
+  assert.deepEqual(traces(), before)
 })

@@ -76,7 +76,7 @@ class Bench {
       runAs: undefined,
       placeFor: async () => ({
         interfaceName: 'pg0',
-        isThere: async () => this.isThere,
+        prepare: async () => this.isThere,
         port: {
           port: 4000,
           handOver: async () => void this.log.push('hand over'),
@@ -326,6 +326,8 @@ test('no openvpn, or one that is too old, is said with what to do', async () => 
   const says = (text: string) => async (): Promise<string> => text
   assert.equal(await openvpnVersion(says('OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]\n')), '2.6.14')
   assert.equal(await openvpnVersion(says('OpenVPN 3.0_beta x86_64')), '3.0_beta')
+  const fails = (): Promise<string> => Promise.reject(new Error('openvpn --version: status 1'))
+  await assert.rejects(openvpnVersion(fails), { code: 'GUARD_UNAVAILABLE', hint: /2\.6 or newer/ })
   for (const text of ['OpenVPN 2.5.9 x86_64', 'OpenVPN 1.9 i386', 'hello'])
     await assert.rejects(openvpnVersion(says(text)), { code: 'GUARD_UNAVAILABLE', hint: /2\.6 or newer.*embedded/ })
   const missing = async (): Promise<string> => {

@@ -117,8 +117,10 @@ export class OpenvpnGuard implements Guard {
 
 /** `2.6.14`. @throws PunchGuardError GUARD_UNAVAILABLE when it is not installed, or too old */
 export async function openvpnVersion(run: RunCommand): Promise<string> {
+  // Older ones fail when they are asked.
   const text = await run('openvpn', ['--version']).catch((error: unknown) => {
-    throw error instanceof PunchGuardError ? notInstalled(error) : error
+    if (error instanceof PunchGuardError) throw notInstalled(error)
+    return ''
   })
   const [, version, major, minor] = /^OpenVPN ((\d+)\.(\d+)\S*)/.exec(text) ?? []
   const isNewEnough = Number(major) > oldest.major || (Number(major) === oldest.major && Number(minor) >= oldest.minor)

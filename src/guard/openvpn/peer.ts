@@ -19,8 +19,8 @@ import { Traffic } from './traffic.ts'
 /** What a peer has of the machine. */
 export interface PeerPlace extends AsyncDisposable {
   readonly interfaceName: string
-  /** False when somebody removed the interface: a process would make another one. */
-  readonly isThere: () => Promise<boolean>
+  /** Before a process is started. False when somebody removed the interface: the process would make another one. */
+  readonly prepare: () => Promise<boolean>
   readonly port: PeerPort
 }
 
@@ -173,7 +173,7 @@ export class OpenvpnPeer implements GuardPeer {
   }
 
   async #settleNow(): Promise<void> {
-    const { port, isThere } = this.#options.place
+    const { port, prepare } = this.#options.place
     for (;;) {
       const wanted = this.#wanted()
       const run = this.#run
@@ -185,7 +185,7 @@ export class OpenvpnPeer implements GuardPeer {
         await port.takeBack()
         return
       } else if (this.#pause !== undefined) return
-      else if (!(await isThere())) this.#lose()
+      else if (!(await prepare())) this.#lose()
       else {
         await port.handOver()
         await this.#begin(wanted)

@@ -37,8 +37,8 @@ export type StartOpenvpn = (options: {
 
 /** Asked to end, it is killed after this, ms. */
 const endPatience = 2000
-/** Unanswerable lines that say only that somebody else's datagrams come in too. */
-const expected = /unknown opcode received|^MANAGEMENT: /
+/** What we say or see ourselves: our commands, and the puncher's datagrams, which come to the same port. */
+const expected = /unknown opcode received|^MANAGEMENT: |suppressed by --mute|--mute triggered/
 const complaint = /error|fatal|cannot|fail|refused|denied/i
 
 export function openvpnProcesses(options: {

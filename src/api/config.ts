@@ -181,6 +181,7 @@ export function renderDefaultConfig(): string {
 # addresses = []
 
 # Largest packet inside the tunnel, 1280 to 1420 bytes. ${defaultMtu} crosses Ethernet, PPPoE and DS-Lite lines unbroken.
+# What a narrower path takes is found out for each peer.
 # mtu = ${defaultMtu}
 
 # What carries the packets. "embedded": WireGuard inside this program. "kernel": Linux's own WireGuard. "wireguard-go": the

@@ -264,6 +264,26 @@ for (const [middle, found] of [
   )
 }
 
+test(
+  'a device whose own interface takes less than UDP_SEGMENT wants to give it loses nothing',
+  seconds(20),
+  async () => {
+    setMiddle(1500)
+    for (const [place, other] of [
+      ['a', 'r'],
+      ['r', 'a'],
+    ] as const)
+      ip(place, `link set dev to-${other} mtu 1300`)
+    const { a, b } = await connect()
+    // At once, in the second before anything is known of the path.
+    await copy(4_000_000, 0)
+    await Promise.all([a.found(1280), b.found(1280)])
+    await copy(4_000_000, 1)
+    ip('a', 'link set dev to-r mtu 1500')
+    ip('r', 'link set dev to-a mtu 1500')
+  },
+)
+
 test('a line that shrinks in the middle of a copy does not stop it', seconds(25), async (context) => {
   setMiddle(1500)
   setRate('80mbit')

@@ -1,6 +1,7 @@
 /** The other end of the control socket: what the command line, the lab and other programs call. */
 
-import { Agent, type IncomingMessage, request } from 'node:http'
+import { type IncomingMessage, request } from 'node:http'
+import { connect } from 'node:net'
 import type { DeviceEvent, DeviceStatus, InviteText } from '../api/device.ts'
 import { PunchGuardError } from '../api/errors.ts'
 import { systemErrorName } from '../net/state-folder.ts'
@@ -16,11 +17,9 @@ const answerPatience = 60_000
 
 export class ControlClient {
   readonly #socketPath: string
-  readonly #agent: Agent
 
   constructor(socketPath: string) {
     this.#socketPath = socketPath
-    this.#agent = new Agent({ keepAlive: false })
   }
 
   /** @throws PunchGuardError DAEMON_NOT_RUNNING, PERMISSION_DENIED */
@@ -83,8 +82,8 @@ export class ControlClient {
     return new Promise((resolve, reject) => {
       const sent = request(
         {
-          socketPath: this.#socketPath,
-          agent: this.#agent,
+          // Without an agent: it would first find out whether our host name is an address, for 5 ms.
+          createConnection: () => connect(this.#socketPath),
           method,
           path,
           headers: {

@@ -19,8 +19,8 @@ export interface GuardsRun {
   /** Longest gaps of a ping each 20 ms, ms. */
   readonly addressChangeGap: number
   readonly programKilledGap: number
-  readonly programKilledAgainGap: number
-  /** Numbers of the programs that ran after another: before and after each kill. */
+  readonly interfaceDeletedGap: number
+  /** Numbers of the programs that ran one after the other: at first, and after each of these two. */
   readonly programs: readonly number[]
   /** What a stop in an orderly way has left. */
   readonly leftByStop: Traces
@@ -108,7 +108,8 @@ async function play(): Promise<GuardsRun> {
   const killProgram = (): void => void process.kill(programs.at(-1) ?? 0, 'SIGKILL')
   const programKilledGap = await heal(scene, { ...toB, disturb: killProgram })
   programs.push(...processesOf('wireguard-go'))
-  const programKilledAgainGap = await heal(scene, { ...toB, disturb: killProgram })
+  const deleteInterface = (): void => void runProgram(['ip', '-n', 'a', 'link', 'delete', 'dev', 'pg-tun-a'])
+  const interfaceDeletedGap = await heal(scene, { ...toB, disturb: deleteInterface })
   programs.push(...processesOf('wireguard-go'))
   copies.push((await copy(scene, { ...toB, bytes: 2 ** 22 })).equal)
 
@@ -134,7 +135,7 @@ async function play(): Promise<GuardsRun> {
     copies,
     addressChangeGap,
     programKilledGap,
-    programKilledAgainGap,
+    interfaceDeletedGap,
     programs,
     leftByStop,
     leftByKill,

@@ -82,6 +82,8 @@ test('the program is told the key and the port of the socket that punched, and r
     assert.ok(error instanceof PunchGuardError)
     return error.code === 'GUARD_UNAVAILABLE' && /embedded/.test(error.hint)
   })
+  bench.program.errno = -98
+  await assert.rejects(bench.open(), { code: 'ADDRESS_IN_USE', message: 'UDP port 4711 is used by another program' })
 })
 
 test('a peer is in the program only while it has a path', async () => {

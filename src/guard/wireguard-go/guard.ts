@@ -28,11 +28,13 @@ export interface WireguardGoGuardOptions {
   readonly logger?: Logger
 }
 
-/** @throws PunchGuardError GUARD_UNAVAILABLE when the program refuses */
+/** @throws PunchGuardError ADDRESS_IN_USE when somebody else has the port, GUARD_UNAVAILABLE when the program refuses */
 export async function openWireguardGoGuard(options: WireguardGoGuardOptions): Promise<PolledGuard> {
   const { program, privateKey, port: listenPort } = options
   const device = new UapiDevice(program)
-  await device.set({ privateKey, listenPort })
+  const error = await device.trySet({ privateKey, listenPort })
+  if (error === portTaken) throw takenPort(listenPort)
+  if (error !== 0) throw refusedRequest(error)
   return new PolledGuard({ ...options, kind: 'wireguard-go', device })
 }
 
@@ -51,8 +53,13 @@ class UapiDevice implements PolledDevice {
     return { dataPlane: 'process', implementation: this.#program.implementation, offloads: [] }
   }
 
+  /** The error number, 0 for success; `undefined` for an answer that cannot be read. */
+  async trySet(request: SetRequest): Promise<number | undefined> {
+    return decodeSetAnswer(await this.#program.ask(encodeSet(request)))
+  }
+
   async set(request: SetRequest): Promise<void> {
-    const error = decodeSetAnswer(await this.#program.ask(encodeSet(request)))
+    const error = await this.trySet(request)
     if (error !== 0) throw refusedRequest(error)
   }
 
@@ -61,6 +68,15 @@ class UapiDevice implements PolledDevice {
     if (table === undefined) throw new Error('wireguard-go gave an answer that cannot be read')
     return table
   }
+}
+
+/** As the program gives it: the system's EADDRINUSE (Linux), negated. */
+const portTaken = -98
+
+function takenPort(port: number): PunchGuardError {
+  return new PunchGuardError('ADDRESS_IN_USE', `UDP port ${port} is used by another program`, {
+    hint: 'end that program, or set another port in config.toml: port = 0',
+  })
 }
 
 function refusedRequest(error: number | undefined): PunchGuardError {

@@ -128,7 +128,8 @@ export class PolledGuardPeer implements GuardPeer {
         void this.#order(this.#parts.renew(this.#settings(effect.remote)))
         break
       case 'remove':
-        void this.#order(this.#parts.remove())
+        // A guard that is gone has no peer either.
+        void this.#order(this.#parts.remove(), 'debug')
         break
       case 'established':
       case 'unanswered':
@@ -160,9 +161,9 @@ export class PolledGuardPeer implements GuardPeer {
   }
 
   /** Never rejects: a guard that is gone is lost as a whole, and the machine looks again. */
-  #order(done: Promise<void>): Promise<void> {
+  #order(done: Promise<void>, level: 'debug' | 'warn' = 'warn'): Promise<void> {
     this.#lastOrder = done.catch((error: unknown) => {
-      this.#parts.logger.warn('the guard did not do as told', { reason: errorMessage(error) })
+      this.#parts.logger[level]('the guard did not do as told', { reason: errorMessage(error) })
     })
     return this.#lastOrder
   }

@@ -209,7 +209,7 @@ test('a handshake that outran the news of its path counts, one on another path d
   }
 })
 
-test('a settled peer is read once a second, one that is waited for much more often', () => {
+test('a settled peer is read once a second, twice while anything flows, one that is waited for much more often', () => {
   const bench = new Bench()
   bench.use(there, true)
   bench.advance(500)
@@ -218,7 +218,13 @@ test('a settled peer is read once a second, one that is waited for much more oft
   bench.advance(50)
   bench.looks = 0
   bench.advance(60_000)
-  assert.equal(bench.looks, 60)
+  assert.ok(bench.looks >= 59 && bench.looks <= 61, `${bench.looks}`)
+  bench.looks = 0
+  for (let round = 0; round < 100; round++) {
+    bench.count({ sent: 1000, received: 1000 })
+    bench.advance(100)
+  }
+  assert.ok(bench.looks >= 18 && bench.looks <= 21, `${bench.looks}`)
 })
 
 test('sending without an answer is reported after a second, and again for each second in which more is sent', () => {
@@ -230,12 +236,46 @@ test('sending without an answer is reported after a second, and again for each s
   const start = bench.now
   bench.count({ sent: 128 })
   while (bench.takeDone().length === 0) bench.advance(10)
-  assert.ok(bench.now - start >= 1000 && bench.now - start <= 2300, `${bench.now - start}`)
+  assert.ok(bench.now - start >= 500 && bench.now - start <= 2000, `${bench.now - start}`)
   bench.advance(30_000)
   assert.deepEqual(bench.takeDone(), [], 'nothing more was sent')
   bench.count({ sent: 128 })
   bench.advance(3000)
   assert.deepEqual(bench.takeDone(), ['unanswered'])
+})
+
+test('when a busy path goes dead at any moment, that is reported 1 to 1.5 s later', () => {
+  for (let offset = 0; offset < 1000; offset += 37) {
+    const bench = new Bench()
+    bench.use(there, false)
+    bench.handshake()
+    const packets = (ms: number, received: number): void => {
+      for (let passed = 0; passed < ms; passed += 1) {
+        bench.count({ sent: 128, received })
+        bench.advance(1)
+      }
+    }
+    packets(3000 + offset, 128)
+    bench.takeDone()
+    const start = bench.now
+    while (bench.takeDone().length === 0) packets(10, 0)
+    assert.ok(bench.now - start >= 1000 && bench.now - start <= 1520, `${bench.now - start}`)
+  }
+})
+
+test('answers that take half a second are no reason to doubt, whenever a packet is sent', () => {
+  for (let offset = 0; offset < 1000; offset += 37) {
+    const bench = new Bench()
+    bench.use(there, false)
+    bench.handshake()
+    bench.advance(3000 + offset)
+    bench.takeDone()
+    bench.count({ sent: 128 })
+    bench.advance(490)
+    bench.count({ received: 128 })
+    bench.advance(3000)
+    assert.deepEqual(bench.takeDone(), [])
+  }
 })
 
 test('an answer, or a keepalive that asks for none, is no reason to doubt', () => {

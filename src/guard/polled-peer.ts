@@ -42,11 +42,12 @@ export interface PollMoment {
 /** Turns the persistent keepalive on, which makes a handshake begin, and is too long to keep anything alive: seconds. */
 export const handshakeKeepalive = 65_535
 
-/** A settled peer is read so often, ms; one that seems silent, more often. */
-const interval = 1000
-const doubtInterval = 250
+/** A settled peer is read so often, ms: at rest, while anything flows, and when it seems silent. */
+const intervals = { rest: 1000, flow: 500, doubt: 250 } as const
 /** With no answer to what was sent for this long, the path is reported as doubtful, once for each second of sending, ms. */
 const unansweredAfter = 1000
+/** When between two looks the first packet was sent is not known: its answer has this time at least, ms. */
+const answerTime = 500
 /** A keepalive asks for no answer: a transport message around nothing (whitepaper §5.4.6), bytes. */
 const keepaliveSize = 32
 /** As our own guard (wireguard/constants.ts): the path was checked a moment ago, so answers are quick. ms. */
@@ -93,6 +94,16 @@ interface Attempt {
   readonly mayCross: boolean
 }
 
+/** What was sent may be lost. */
+interface Doubt {
+  /** Nothing has arrived for so long. */
+  readonly since: number
+  /** A look has shown what was sent. */
+  readonly seenAt: number
+  /** Something was sent since doubt was last reported. */
+  readonly isOpen: boolean
+}
+
 const none: PeerCounters = { receivedBytes: 0, sentBytes: 0, lastHandshake: undefined, endpoint: undefined }
 
 export class PolledPeer {
@@ -107,8 +118,9 @@ export class PolledPeer {
   #past = { receivedBytes: 0, sentBytes: 0 }
   #lastHandshakeAt: number | undefined
   #lastReceivedAt: number | undefined
-  #unansweredSince: number | undefined
-  #sentSinceDoubt = false
+  #lookedAt: number | undefined
+  #flows = false
+  #doubt: Doubt | undefined
 
   /** `hasPrecedence`: exactly one end. */
   constructor(options: { readonly hasPrecedence: boolean }) {
@@ -198,7 +210,7 @@ export class PolledPeer {
       effects.push({ kind: 'point', remote })
     }
     this.#isLooking = false
-    this.#nextLookAt = now + interval
+    this.#nextLookAt = now + intervals.rest
     return effects
   }
 
@@ -268,8 +280,7 @@ export class PolledPeer {
       sentBytes: this.#past.sentBytes + this.#counters.sentBytes,
     }
     this.#counters = none
-    this.#unansweredSince = undefined
-    this.#sentSinceDoubt = false
+    this.#doubt = undefined
   }
 
   /** Keeps what the difference to the counters before tells. */
@@ -279,22 +290,22 @@ export class PolledPeer {
     if (counters.lastHandshake !== undefined && counters.lastHandshake !== before.lastHandshake) {
       this.#lastHandshakeAt = now - Math.max(0, wallTime - counters.lastHandshake)
     }
-    if (counters.receivedBytes !== before.receivedBytes) {
+    const sent = counters.sentBytes - before.sentBytes
+    const hasReceived = counters.receivedBytes !== before.receivedBytes
+    const hasAsked = sent > 0 && sent !== keepaliveSize
+    const lookedAt = this.#lookedAt ?? now
+    this.#lookedAt = now
+    this.#flows = hasReceived || hasAsked
+    if (hasReceived) {
       this.#lastReceivedAt = now
-      this.#unansweredSince = undefined
-      this.#sentSinceDoubt = false
+      this.#doubt = undefined
       return
     }
-    const sent = counters.sentBytes - before.sentBytes
-    if (sent > 0 && sent !== keepaliveSize) {
-      this.#unansweredSince ??= now
-      this.#sentSinceDoubt = true
-    }
-    const since = this.#unansweredSince
-    if (this.#state.kind !== 'settled' || since === undefined || now - since < unansweredAfter) return
-    if (!this.#sentSinceDoubt) return
-    this.#unansweredSince = now
-    this.#sentSinceDoubt = false
+    if (hasAsked) this.#doubt = { ...(this.#doubt ?? { since: lookedAt, seenAt: now }), isOpen: true }
+    const doubt = this.#doubt
+    if (this.#state.kind !== 'settled' || doubt?.isOpen !== true) return
+    if (now - doubt.since < unansweredAfter || now - doubt.seenAt < answerTime) return
+    this.#doubt = { since: now, seenAt: now, isOpen: false }
     effects.push({ kind: 'unanswered' })
   }
 
@@ -331,8 +342,7 @@ export class PolledPeer {
 
   #settle(remote: Endpoint, effects: PolledPeerEffect[]): void {
     this.#state = { kind: 'settled', remote }
-    this.#unansweredSince = undefined
-    this.#sentSinceDoubt = false
+    this.#doubt = undefined
     effects.push({ kind: 'established' })
   }
 
@@ -344,8 +354,9 @@ export class PolledPeer {
   #interval(now: number): number {
     if (this.#state.kind === 'awaiting') {
       const waited = now - this.#state.since
-      return awaitingIntervals.find(({ until }) => waited < until)?.interval ?? interval
+      return awaitingIntervals.find(({ until }) => waited < until)?.interval ?? intervals.rest
     }
-    return this.#sentSinceDoubt ? doubtInterval : interval
+    if (this.#doubt?.isOpen === true) return intervals.doubt
+    return this.#flows ? intervals.flow : intervals.rest
   }
 }

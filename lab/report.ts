@@ -16,6 +16,8 @@ export interface LabResult {
   readonly copied_bytes?: number
   readonly sha256_equal?: boolean
   readonly copy_mbit_s?: number
+  /** Largest packet from a that passes the path unbroken, as known after the copy. */
+  readonly path_mtu?: number | undefined
   /** How the tunnel's packets went, as `status` says. */
   readonly path?: string
   /** Longest gap of a ping each 20 ms around the change of site a's public address. */

@@ -76,6 +76,7 @@ async function play(figures: Partial<Figures>, { lab, report, folder, signal }: 
       `SHA-256 ${copied.equal ? 'equal' : 'DIFFERENT'}`,
   )
 
+  figures.path_mtu = (await a.device.status()).peers[0]?.path?.mtu
   const before = a.place.publicAddress
   report.line('a', `its public address changes now, from ${before} to ${a.place.nextPublicAddress}`)
   figures.heal_ms = await heal(scene, { address: tunnel.b, signal })

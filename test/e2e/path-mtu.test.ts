@@ -185,7 +185,7 @@ async function copy(bytes: number, family: 0 | 1, during: () => void = () => {})
   })
   ended.push(once(client, 'exit'))
   const watch = new Watch()
-  const timer = setInterval(() => watch.look(), 50)
+  const timer = setInterval(() => watch.look(), 100)
   const begin = setTimeout(during, 500)
   await Promise.all(ended)
   clearInterval(timer)
@@ -300,7 +300,7 @@ test('a line that shrinks and drops what is cut stops a copy for some seconds', 
   setRate('80mbit')
   const { a, b } = await connect()
   await Promise.all([a.found(1452), b.found(1452)])
-  const pause = await copy(10_000_000, 0, () => {
+  const pause = await copy(6_000_000, 0, () => {
     for (const router of ['r', 's'] as const) {
       for (const rule of [
         'add table ip mtu',

@@ -143,7 +143,9 @@ export function errnoName(value: number): string {
 /** `EBUSY: resource busy or locked`, or the bare number of one that Node.js does not know. */
 export function describeErrno(value: number): string {
   const known = getSystemErrorMap().get(-value)
-  return known === undefined ? `error ${value}` : `${getSystemErrorName(-value)}: ${known[1]}`
+  if (known !== undefined) return `${getSystemErrorName(-value)}: ${known[1]}`
+  // On Windows Node.js counts its own errors otherwise than C.
+  return Object.entries(numbers).find(([, number]) => number === value)?.[0] ?? `error ${value}`
 }
 
 /** @throws PunchGuardError GUARD_UNAVAILABLE when koffi has no build for this machine */

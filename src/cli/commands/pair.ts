@@ -27,7 +27,7 @@ export async function run(context: CommandContext, input: CommandInput): Promise
   const json = flag(input, 'json')
   await setName(context, textOption(input, 'name'))
   await ensureDaemon(context)
-  if (!json && process.getuid?.() !== 0) {
+  if (!json && process.getuid !== undefined && process.getuid() !== 0) {
     const own = `you are not root: this pairs a device of your own, in ${context.stateFolder}`
     hint(`${own}; its tunnel needs root, so better use sudo for pair too`)
   }

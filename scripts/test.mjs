@@ -19,6 +19,9 @@ if (all.length === 0) {
   process.exit(1)
 }
 
+/** A test, or a file of them, that takes longer hangs, ms. */
+const longestTest = 600_000
+
 const isRoot = process.platform === 'linux' && process.getuid() === 0
 let status = await test(unprivileged, 2)
 if (endToEnd.length > 0) {
@@ -30,7 +33,7 @@ process.exit(status)
 async function test(testFiles, concurrency) {
   if (testFiles.length === 0) return 0
   const reporters = ['spec', join(root, 'scripts', 'skipped-reporter.mjs')]
-  const args = ['--enable-source-maps', '--test', `--test-concurrency=${concurrency}`]
+  const args = ['--enable-source-maps', '--test', `--test-concurrency=${concurrency}`, `--test-timeout=${longestTest}`]
   for (const reporter of reporters) args.push(`--test-reporter=${reporter}`, '--test-reporter-destination=stdout')
   return await statusOf(process.execPath, [...args, ...testFiles])
 }

@@ -77,6 +77,7 @@ for (const scenario of chosen) {
 print(outcomes)
 const failed = outcomes.filter(({ outcome }) => outcome === 'failed').length
 const skipped = outcomes.filter(({ outcome }) => outcome === 'skipped').length
-console.log(`\n${outcomes.length - failed - skipped} passed, ${failed} failed, ${skipped} skipped`)
+const passed = outcomes.length - failed - skipped
+console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`)
 if (args.includes('--json')) console.log(JSON.stringify({ outcomes }))
-process.exit(failed > 0 || outcomes.length === 0 ? 1 : 0)
+process.exit(failed > 0 || passed === 0 ? 1 : 0)

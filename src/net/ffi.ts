@@ -155,6 +155,23 @@ export async function ownFunctions(): Promise<NativeFunctions> {
   return (name, result, parameters) => self.func(name, result, [...parameters])
 }
 
+/** malloc.h of glibc. */
+const M_ARENA_MAX = -8
+
+/**
+ * One heap of the C library for all threads instead of one each, and what is free of it goes back to the system: V8's
+ * compiler takes and frees megabytes on every thread it has. Nothing happens where the library is not glibc.
+ */
+export async function keepHeapSmall(): Promise<void> {
+  const functions = await ownFunctions()
+  try {
+    functions('mallopt', 'int', ['int', 'int'])(M_ARENA_MAX, 1)
+    functions('malloc_trim', 'int', ['size_t'])(0)
+  } catch {
+    // musl has neither.
+  }
+}
+
 let loading: Promise<SystemCalls> | undefined
 
 /**

@@ -1,6 +1,6 @@
 /** Which data plane an embedded guard gets: the workers where both descriptors can be lent, else the plain one. */
 
-import { systemCalls } from '../../net/ffi.ts'
+import { keepHeapSmall, systemCalls } from '../../net/ffi.ts'
 import type { Clock } from '../../util/clock.ts'
 import type { Logger } from '../../util/logger.ts'
 import type { CryptoBackend } from './aead/aead.ts'
@@ -21,6 +21,7 @@ export interface DataPlaneParts {
 export async function openDataPlane(parts: DataPlaneParts): Promise<DataPlane> {
   const { socket, tun } = parts
   if (process.platform !== 'linux' || !isLendableSocket(socket) || !isLendableTun(tun)) return new PlainDataPlane(parts)
+  await keepHeapSmall()
   return new WorkerDataPlane({ ...parts, system: await systemCalls(), socket, tun })
 }
 

@@ -83,8 +83,8 @@ type State =
 const allBackends: readonly CryptoBackend[] = ['openssl-raw', 'openssl-evp', 'wasm']
 /** Datagrams of the workers handled in one turn of the event loop. */
 const batch = 64
-/** A worker's garbage is short-lived; without a limit its heap grows far beyond what it needs. */
-const youngGenerationMib = 2
+/** A worker's garbage is short-lived, and of its 6 MiB little is its own; without limits V8 takes far more than it needs. */
+const heapLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 }
 /** A worker that runs ends within microseconds; past this something holds it up, ms. */
 const stopPatience = 500
 
@@ -204,7 +204,7 @@ export class WorkerDataPlane implements DataPlane {
       const thread = new Worker(new URL('./worker-shell.js', import.meta.url), {
         workerData: setup,
         name: role,
-        resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMib },
+        resourceLimits: heapLimits,
       })
       const worker: PlaneWorker = {
         role,

@@ -4,7 +4,7 @@
  */
 
 import { isMainThread, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { c, type NativeFunctions, ownFunctions, type SystemCalls, systemCalls } from '../../net/ffi.ts'
+import { c, keepHeapSmall, type NativeFunctions, ownFunctions, type SystemCalls, systemCalls } from '../../net/ffi.ts'
 import { assertNever } from '../../util/assert-never.ts'
 import { systemClock } from '../../util/clock.ts'
 import { type AeadFactory, type CryptoBackend, chooseBackend } from './aead/aead.ts'
@@ -193,6 +193,7 @@ async function main(setup: WorkerSetup): Promise<void> {
   const { tun, mtu, control: shared, drops } = setup
   const context = createContext({ system, memory, backend, tun, mtu, now, post, control: shared, drops })
   warmUp(setup.role, context, warmUpEffort)
+  await keepHeapSmall()
   post({ kind: 'ready', backend: backend.name, refused })
   const loop = new WorkerLoop(setup, system, context)
   try {

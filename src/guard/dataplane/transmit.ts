@@ -69,8 +69,6 @@ const maximumRuns = 64
 const maximumDatagrams = 256
 /** A batch of small packets is sent at this size, though more wait. */
 const fullBatch = 64
-/** Packets that follow each other within this time are waited for and sent together, ms. */
-const closeReads = 0.05
 const overhead = 32
 const controlLength = 24
 const slotSize = 64
@@ -211,15 +209,9 @@ export class Transmitter {
         if (code === errno.EINTR) continue
         return code === errno.EIO ? 'down' : 'gone'
       }
-      const before = this.#now
       this.#now = now()
       const packets = this.#sendRead(length - headerSize)
       if (packets > 1 || this.#datagrams >= fullBatch) this.#flush()
-      else if (reads === 0 && this.#now - before > closeReads) {
-        // It came alone, so that hardly another waits: `poll` will say.
-        this.#flush()
-        return 'idle'
-      }
     }
     this.#flush()
     return 'busy'

@@ -24,6 +24,14 @@ test('one ping into a quiet tunnel is no alarm, going on sending is, until somet
   assert.equal(traffic.count(140, 300, 7000), false)
 })
 
+test('a second of more than pings into silence is enough', () => {
+  const traffic = new Traffic()
+  assert.equal(traffic.count(100, 100, 0), false)
+  assert.equal(traffic.count(140, 5000, 1000), false, 'it is answered')
+  assert.equal(traffic.count(140, 5101, 2000), true)
+  assert.equal(traffic.count(140, 5101, 3000), false, 'nothing was sent')
+})
+
 test('a new process begins without an alarm', () => {
   const traffic = new Traffic()
   traffic.count(0, 100, 0)

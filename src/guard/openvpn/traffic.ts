@@ -10,7 +10,9 @@ export interface TrafficStats {
   readonly lastReceivedAt: number | undefined
 }
 
-/** So many counts in a row in which we sent and nothing came: one alone may be a ping of ours. */
+/** Bytes. No more is sent in a second by a process that has nothing to say but its pings. */
+const pings = 100
+/** So many counts in a row with nothing but pings are one too many. */
 const silentCounts = 2
 
 export class Traffic {
@@ -32,14 +34,14 @@ export class Traffic {
   /** What the process has counted since it began. True when we sent, again, and nothing came back. */
   count(received: number, sent: number, now: number): boolean {
     const came = received > this.#received
-    const went = sent > this.#sent
+    const went = Math.max(0, sent - this.#sent)
     this.#received = Math.max(received, this.#received)
     this.#sent = Math.max(sent, this.#sent)
     if (came) {
       this.#lastReceivedAt = now
       this.#silent = 0
-    } else if (went) this.#silent++
-    return !came && went && this.#silent >= silentCounts
+    } else if (went > 0) this.#silent += went > pings ? silentCounts : 1
+    return !came && went > 0 && this.#silent >= silentCounts
   }
 
   stats(): TrafficStats {

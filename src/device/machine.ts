@@ -14,10 +14,7 @@ import { type Opened, openTogether } from '../util/opened.ts'
 import { systemRandom } from '../util/random.ts'
 import type { OpenGuard, OpenGuardOptions, Surroundings } from './backends.ts'
 import { openEmbeddedGuard } from './embedded.ts'
-import { openKernelGuard } from './kernel.ts'
 import { MachineInterface } from './machine-interface.ts'
-import { openOpenvpnGuard } from './openvpn.ts'
-import { openWireguardGo } from './wireguard-go.ts'
 
 export interface MachineOptions {
   /** Name of the tunnel interface. */
@@ -59,18 +56,21 @@ export async function thisMachine(options: MachineOptions): Promise<Surroundings
   }
 }
 
-/** @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED, ADDRESS_IN_USE */
-function openGuard(kind: GuardKind, options: MachineGuardOptions): Promise<OpenGuard> {
+/**
+ * The code of the others than the default is loaded when one of them is asked for: every start would wait for it.
+ * @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED, ADDRESS_IN_USE
+ */
+async function openGuard(kind: GuardKind, options: MachineGuardOptions): Promise<OpenGuard> {
   if (kind !== 'embedded' && process.platform !== 'linux') throw linuxOnly(kind)
   switch (kind) {
     case 'embedded':
       return openEmbedded(options)
     case 'wireguard-go':
-      return openWireguardGo(options)
+      return (await import('./wireguard-go.ts')).openWireguardGo(options)
     case 'openvpn':
-      return openOpenvpnGuard(options)
+      return (await import('./openvpn.ts')).openOpenvpnGuard(options)
     case 'kernel':
-      return openKernelGuard({ ...options, clock: systemClock })
+      return (await import('./kernel.ts')).openKernelGuard({ ...options, clock: systemClock })
     default:
       return assertNever(kind)
   }

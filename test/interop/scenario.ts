@@ -7,6 +7,8 @@ export interface InteropScenario {
   /** What this machine lacks, with the one command that installs it; `undefined` when it has everything. */
   readonly missing: () => Promise<string | undefined>
   readonly version: () => Promise<string>
+  /** If a minute is not enough, ms. */
+  readonly timeLimit?: number
   /** Resolves with the result in a few words, throws on failure. Leaves no process and no file behind, also then. */
   readonly run: (options: { readonly signal: AbortSignal }) => Promise<string>
 }

@@ -75,13 +75,15 @@ export class PolledGuardPeer implements GuardPeer {
     this.#moves?.[Symbol.dispose]()
     this.#moves = path?.subscribe((remote) => this.#run(this.#machine.move(remote)))
     const { initiate = false } = options
-    this.#run(this.#machine.use(path?.status().remote, { initiate, now: this.#parts.clock.now() }))
+    const { remote, roundTrip } = path?.status() ?? {}
+    this.#run(this.#machine.use(remote, { initiate, roundTrip, now: this.#parts.clock.now() }))
   }
 
   setPresharedKey(key: SecretKey): void {
     if (this.#isDisposed) return
     this.#presharedKey.wipe()
     this.#presharedKey = copyOf(key)
+    this.#machine.rekey()
     void this.#order(this.#parts.update({ presharedKey: this.#presharedKey }))
   }
 

@@ -124,6 +124,32 @@ test('an initiation that stays unanswered is repeated after 0.5, 1 and 2 s more,
   assert.deepEqual(times, [0, 500, 1500, 3500])
 })
 
+test('on a long path the answer is waited for before anything is begun again', () => {
+  const bench = new Bench()
+  bench.run(bench.machine.use(there, { initiate: true, roundTrip: 800, now: bench.now }))
+  bench.advance(700)
+  bench.count({ received: 148, sent: 92 })
+  bench.advance(1100)
+  assert.deepEqual(bench.takeDone(), ['handshake'])
+  bench.advance(200)
+  assert.deepEqual(bench.takeDone(), ['handshake'])
+})
+
+test('a handshake that is under way is left alone by one more wish for it, unless the key is another one', () => {
+  const bench = new Bench()
+  bench.use(there, true)
+  bench.advance(300)
+  bench.use(there, true)
+  assert.deepEqual(bench.takeDone(), ['handshake'])
+  bench.machine.rekey()
+  bench.use(there, true)
+  assert.deepEqual(bench.takeDone(), ['handshake'])
+  bench.advance(10_000)
+  bench.takeDone()
+  bench.use(there, true)
+  assert.deepEqual(bench.takeDone(), ['handshake'], 'none is under way any more')
+})
+
 test('two wishes to initiate are 100 ms apart on the line, with the newest endpoint', () => {
   const bench = new Bench()
   bench.use(there, true)

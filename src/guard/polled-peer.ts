@@ -50,16 +50,19 @@ const unansweredAfter = 1000
 const answerTime = 500
 /** A keepalive asks for no answer: a transport message around nothing (whitepaper §5.4.6), bytes. */
 const keepaliveSize = 32
-/** As our own guard (wireguard/constants.ts): the path was checked a moment ago, so answers are quick. ms. */
-const retryDelays: readonly number[] = [500, 1000, 2000]
 /** Two initiations to one peer are never closer: responders drop what follows within 50 ms. */
 const initiationSpacing = 100
 /**
- * When both ends begin at once, each forgets its own handshake to answer the other's, and none completes. The end with
- * precedence begins again after this, which is enough for a peer that can do both (our own guard) to complete; the
- * other end leaves it to that. ms
+ * Beginning again makes an answer to the handshake before useless, and a program forgets its own handshake to answer the
+ * peer's: two ends that begin again at the same times never complete one. So one end has precedence. `retry`: the path
+ * was checked a moment ago, so answers are quick. `crossed`: after a handshake of the peer came instead of an answer. With
+ * precedence that is enough for a peer that can do both (our own guard) to complete; without it is left to the other
+ * end. Delays in ms, and in round trips, whichever is more.
  */
-const crossedPause = { withPrecedence: 150, without: 1000 } as const
+const manners = {
+  withPrecedence: { retry: [500, 1000, 2000], retryTrips: 1.5, crossed: 150, crossedTrips: 1.5 },
+  without: { retry: [800, 1600, 3000], retryTrips: 2, crossed: 1000, crossedTrips: 4 },
+} as const
 /** A handshake may outrun the news of the path it came on by so much, ms: WireGuard's REKEY_TIMEOUT. */
 const earlyHandshake = 5000
 
@@ -107,11 +110,15 @@ interface Doubt {
 const none: PeerCounters = { receivedBytes: 0, sentBytes: 0, lastHandshake: undefined, endpoint: undefined }
 
 export class PolledPeer {
-  readonly #hasPrecedence: boolean
+  readonly #manners: (typeof manners)['withPrecedence' | 'without']
   #state: State = { kind: 'idle' }
   /** Counts the orders after which counters read before mean nothing. */
   #revision = 0
   #isLooking = false
+  /** 0 where it is not known. */
+  #roundTrip = 0
+  /** Since the last handshake was begun. */
+  #keyIsNew = false
   #nextLookAt: number | undefined
   #counters: PeerCounters = none
   /** Of the peer's earlier lives in the program. */
@@ -124,7 +131,7 @@ export class PolledPeer {
 
   /** `hasPrecedence`: exactly one end. */
   constructor(options: { readonly hasPrecedence: boolean }) {
-    this.#hasPrecedence = options.hasPrecedence
+    this.#manners = manners[options.hasPrecedence ? 'withPrecedence' : 'without']
   }
 
   /** When `tick` has something to do, monotonic ms. */
@@ -146,12 +153,16 @@ export class PolledPeer {
     }
   }
 
-  /** A new way to the peer, or none. `initiate` begins a handshake at once; otherwise one is answered. */
+  /**
+   * A new way to the peer, or none. `initiate` begins a handshake at once; otherwise one is answered. `roundTrip`: as the
+   * path knows it, ms.
+   */
   use(
     remote: Endpoint | undefined,
-    options: { readonly initiate: boolean; readonly now: number },
+    options: { readonly initiate: boolean; readonly roundTrip?: number | undefined; readonly now: number },
   ): readonly PolledPeerEffect[] {
-    const { initiate, now } = options
+    const { initiate, roundTrip = 0, now } = options
+    this.#roundTrip = roundTrip
     const state = this.#state
     if (remote === undefined) {
       if (state.kind === 'idle') return []
@@ -161,13 +172,18 @@ export class PolledPeer {
       this.#nextLookAt = undefined
       return [{ kind: 'remove' }]
     }
-    if (initiate) return this.#initiate(remote, now)
+    if (initiate) return this.#isUnderWay(remote) ? [] : this.#initiate(remote, now)
     if (state.kind !== 'idle') {
       this.#state = { kind: 'checking', remote }
       return this.#look()
     }
     this.#await(remote, { before: undefined, attempt: undefined, now })
     return [{ kind: 'point', remote }]
+  }
+
+  /** The pre-shared key is another one: a handshake that was begun before is in vain. */
+  rekey(): void {
+    this.#keyIsNew = true
   }
 
   /** The peer is now elsewhere on the same path. */
@@ -220,7 +236,7 @@ export class PolledPeer {
     const dueAt = state.kind === 'awaiting' ? state.attempt?.retryAt : undefined
     if (state.kind === 'awaiting' && dueAt !== undefined && dueAt <= now) {
       const [next, ...delays] = state.attempt?.delays ?? []
-      const retryAt = next === undefined ? undefined : now + next
+      const retryAt = next === undefined ? undefined : now + this.#retryAfter(next)
       const attempt = { sentAt: now, retryAt, delays, mayCross: true }
       effects.push(...this.#handshake(state.remote, attempt, state.since))
     }
@@ -228,20 +244,29 @@ export class PolledPeer {
     return effects
   }
 
+  /** A handshake there has begun, and will begin again by itself. */
+  #isUnderWay(remote: Endpoint): boolean {
+    const state = this.#state
+    if (this.#keyIsNew || state.kind !== 'awaiting' || !sameEndpoint(state.remote, remote)) return false
+    return state.attempt?.retryAt !== undefined
+  }
+
   #initiate(remote: Endpoint, now: number): readonly PolledPeerEffect[] {
     const before = this.#state.kind === 'awaiting' ? this.#state.attempt?.sentAt : undefined
-    const [first = 0, ...delays] = retryDelays
+    const { retry } = this.#manners
+    const [first, ...delays] = retry
     if (before !== undefined && now - before < initiationSpacing) {
       const retryAt = before + initiationSpacing
-      const attempt = { sentAt: before, retryAt, delays: retryDelays, mayCross: false }
+      const attempt = { sentAt: before, retryAt, delays: retry, mayCross: false }
       this.#await(remote, { before: this.#counters.lastHandshake, attempt, now })
       return [{ kind: 'point', remote }]
     }
-    return this.#handshake(remote, { sentAt: now, retryAt: now + first, delays, mayCross: true }, now)
+    return this.#handshake(remote, { sentAt: now, retryAt: now + this.#retryAfter(first), delays, mayCross: true }, now)
   }
 
   #handshake(remote: Endpoint, attempt: Attempt, since: number): readonly PolledPeerEffect[] {
     this.#forget()
+    this.#keyIsNew = false
     this.#await(remote, { before: undefined, attempt, now: attempt.sentAt, since })
     return [{ kind: 'handshake', remote }]
   }
@@ -336,8 +361,13 @@ export class PolledPeer {
   }
 
   #crossed(attempt: Attempt, now: number): Attempt {
-    const pause = this.#hasPrecedence ? crossedPause.withPrecedence : crossedPause.without
+    const { crossed, crossedTrips } = this.#manners
+    const pause = Math.max(crossed, crossedTrips * this.#roundTrip)
     return { ...attempt, retryAt: Math.max(now + pause, attempt.sentAt + initiationSpacing), mayCross: false }
+  }
+
+  #retryAfter(delay: number): number {
+    return Math.max(delay, this.#manners.retryTrips * this.#roundTrip)
   }
 
   #settle(remote: Endpoint, effects: PolledPeerEffect[]): void {

@@ -1,6 +1,6 @@
 /** What the public servers (processes/servers.ts) are told and answer. */
 
-import type { BootstrapNode } from '../../src/api/config.ts'
+import type { BootstrapNode } from '../../src/api/servers.ts'
 
 export interface ServerOptions {
   /** Addresses on which a STUN server answers. */

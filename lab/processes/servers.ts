@@ -1,7 +1,7 @@
 /** The lab's public servers in one process: STUN on some addresses, a Tox node on each of the others. */
 
-import type { BootstrapNode } from '../../src/api/config.ts'
 import { SecretKey } from '../../src/api/keys.ts'
+import type { BootstrapNode } from '../../src/api/servers.ts'
 import { answerBindingRequest } from '../../src/punch/stun/server.ts'
 import { ToxNode } from '../../src/signal/tox/tox-node-shell.ts'
 import { toHex } from '../../src/util/bytes.ts'

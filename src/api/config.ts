@@ -12,23 +12,8 @@ import { deviceNameFromHost, deviceNameRule, isDeviceName } from './device-name.
 import { parseHostPort } from './endpoint.ts'
 import { PunchGuardError } from './errors.ts'
 import type { GuardKind } from './roles.ts'
+import type { BootstrapNode, HostPort } from './servers.ts'
 import { isTunnelAddress } from './tunnel-addresses.ts'
-
-export interface BootstrapNode {
-  /** Name or IPv4 address. */
-  readonly host: string
-  /** UDP port of the DHT node. */
-  readonly udp: number
-  /** Ports of its TCP relay; may be empty. */
-  readonly tcp: readonly number[]
-  /** Its long-term public key, 32 bytes. */
-  readonly key: Uint8Array
-}
-
-export interface HostPort {
-  readonly host: string
-  readonly port: number
-}
 
 export interface Config {
   readonly name: string

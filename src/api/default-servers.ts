@@ -3,7 +3,7 @@
  * a bootstrap node learns our address, a STUN server too, and either can be replaced in config.toml.
  */
 
-import type { BootstrapNode, HostPort } from './config.ts'
+import type { BootstrapNode, HostPort } from './servers.ts'
 
 /**
  * Tox bootstrap nodes over IPv4 that the public list (https://nodes.tox.chat) showed as reachable over UDP and TCP on

@@ -1,8 +1,8 @@
 /** A closed Tox network of our own nodes on the simulated internet, and devices on it; for tests in virtual time. */
 
-import type { BootstrapNode } from '../../src/api/config.ts'
 import { SecretKey } from '../../src/api/keys.ts'
 import type { SignalChannel, SignalEvent } from '../../src/api/roles.ts'
+import type { BootstrapNode } from '../../src/api/servers.ts'
 import { ToxNetwork } from '../../src/signal/tox/tox-network-shell.ts'
 import { ToxNode } from '../../src/signal/tox/tox-node-shell.ts'
 import { silentLogger } from '../../src/util/logger.ts'

@@ -3,10 +3,10 @@
  * HostNetwork and Clock only, so it runs on a simulated network as well.
  */
 
-import type { BootstrapNode } from '../../api/config.ts'
 import type { Endpoint } from '../../api/endpoint.ts'
 import { errorMessage, PunchGuardError } from '../../api/errors.ts'
 import type { DatagramSocket, HostNetwork } from '../../api/network.ts'
+import type { BootstrapNode } from '../../api/servers.ts'
 import type { Clock } from '../../util/clock.ts'
 import { DeadlineTimer } from '../../util/deadline-timer.ts'
 import type { Logger } from '../../util/logger.ts'

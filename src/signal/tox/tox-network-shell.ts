@@ -3,12 +3,12 @@
  * travel as custom lossless packets, which chat clients do not show.
  */
 
-import type { BootstrapNode } from '../../api/config.ts'
 import type { Endpoint } from '../../api/endpoint.ts'
 import { PunchGuardError } from '../../api/errors.ts'
 import { type SecretKey, shortKey } from '../../api/keys.ts'
 import type { HostNetwork } from '../../api/network.ts'
 import type { Introduction, SignalChannel, SignalEvent, SignalNetwork, SignalNetworkStatus } from '../../api/roles.ts'
+import type { BootstrapNode } from '../../api/servers.ts'
 import { fromHex, fromUtf8, toHex, toUtf8 } from '../../util/bytes.ts'
 import type { Clock } from '../../util/clock.ts'
 import { Listeners } from '../../util/listeners.ts'

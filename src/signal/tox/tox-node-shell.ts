@@ -1,8 +1,8 @@
 /** A Tox node without friends, as people run for others: what the configuration calls a bootstrap node. */
 
-import type { BootstrapNode } from '../../api/config.ts'
 import type { SecretKey } from '../../api/keys.ts'
 import type { HostNetwork } from '../../api/network.ts'
+import type { BootstrapNode } from '../../api/servers.ts'
 import type { Clock } from '../../util/clock.ts'
 import { type Logger, silentLogger } from '../../util/logger.ts'
 import type { Random } from '../../util/random.ts'

@@ -9,28 +9,11 @@ import { type Clock, systemClock } from '../../util/clock.ts'
 import { c, describeErrno, errno, type NativeMemory, type SystemCalls, systemCalls } from '../ffi.ts'
 import { type PollLoop, sharedPollLoop } from '../poll-loop.ts'
 import { PolledTun, type TunFile } from './polled-tun.ts'
-import type { Tun } from './tun.ts'
-
-export interface TunOptions {
-  /** 1 to 15 characters; `%d` stands for the first free number. */
-  readonly name: string
-  /** Bytes; WireGuard's usual 1420 unless told. */
-  readonly mtu?: number
-  /** Packets the system keeps for us before it drops; its own default (500) unless told. */
-  readonly queueLength?: number
-}
+import { defaultMtu, type Tun, type TunDevice, type TunOptions } from './tun.ts'
 
 /** The system calls that make an interface. */
 export type TunCalls = Pick<SystemCalls, 'allocate' | 'close' | 'errno' | 'ioctl' | 'open' | 'socket'>
 
-/** An open interface: the caller reads and writes the descriptor, and closes it. */
-export interface TunDevice {
-  readonly fd: number
-  readonly name: string
-}
-
-/** Bytes, when nothing is said. */
-export const defaultMtu = 1420
 const largestPacket = 65_535
 
 // linux/if_tun.h and linux/sockios.h

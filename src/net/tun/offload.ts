@@ -7,9 +7,9 @@
 import { type Clock, systemClock } from '../../util/clock.ts'
 import { describeErrno, errno, type NativeMemory, type SystemCalls, systemCalls } from '../ffi.ts'
 import { type PollLoop, sharedPollLoop } from '../poll-loop.ts'
-import { defaultMtu, openTunDevice, type TunOptions } from './linux.ts'
+import { openTunDevice } from './linux.ts'
 import { PolledTun, type TunFile } from './polled-tun.ts'
-import type { Tun, TunStats } from './tun.ts'
+import { defaultMtu, type Tun, type TunOptions, type TunStats } from './tun.ts'
 
 /** Bytes of struct virtio_net_hdr before every packet. */
 export const OFFLOAD_HEADER_SIZE = 10

@@ -1,8 +1,7 @@
 /** The TUN of the operating system we run on. */
 
-import type { TunOptions } from './linux.ts'
 import { openOffloadTun } from './offload.ts'
-import type { Tun } from './tun.ts'
+import type { Tun, TunOptions } from './tun.ts'
 import { openUtun } from './utun.ts'
 import { openWintun } from './wintun.ts'
 

@@ -10,6 +10,24 @@ export interface TunStats {
 /** `full`: no room in the system's queue. `down`: the interface is not up. `refused`: no IP packet, or too long. */
 export type TunDropReason = 'full' | 'down' | 'refused'
 
+export interface TunOptions {
+  /** 1 to 15 characters; on Linux `%d` stands for the first free number. */
+  readonly name: string
+  /** Bytes; WireGuard's usual 1420 unless told. */
+  readonly mtu?: number
+  /** Packets that Linux keeps for us before it drops; its own default (500) unless told. */
+  readonly queueLength?: number
+}
+
+/** An open interface: the caller reads and writes the descriptor, and closes it. */
+export interface TunDevice {
+  readonly fd: number
+  readonly name: string
+}
+
+/** Bytes, when nothing is said. */
+export const defaultMtu = 1420
+
 export interface Tun extends AsyncDisposable {
   readonly name: string
   /** Bytes of the longest packet, set when the interface was opened. */

@@ -9,9 +9,8 @@ import { systemClock } from '../../util/clock.ts'
 import { describeErrno, errno, type NativeMemory } from '../ffi.ts'
 import { type MacosCalls, macos, macosCalls } from '../macos-calls.ts'
 import { sharedPipePollLoop } from '../pipe-poll-loop.ts'
-import { defaultMtu, type TunDevice, type TunOptions } from './linux.ts'
 import { PolledTun, type TunFile } from './polled-tun.ts'
-import type { Tun } from './tun.ts'
+import { defaultMtu, type Tun, type TunDevice, type TunOptions } from './tun.ts'
 
 /** The system calls that make an interface and carry its packets. */
 export type UtunCalls = Pick<

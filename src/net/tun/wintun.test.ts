@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type ErrorCode, PunchGuardError } from '../../api/errors.ts'
-import { systemClock } from '../../util/clock.ts'
+import { type Clock, systemClock } from '../../util/clock.ts'
 import { type WindowsCalls, type WintunCalls, windows } from '../windows-calls.ts'
 import { PolledTun } from './polled-tun.ts'
-import { findWintun, openWintunSession, type WintunSession } from './wintun.ts'
+import { findWintun, openWintunSession, untilSeen, type WintunSession } from './wintun.ts'
 
 /** Windows, the driver and one address space; packets lie at the addresses that the rings give out. */
 class FakeWindows implements WindowsCalls, WintunCalls {
@@ -281,4 +281,30 @@ test('a receiver that closes the interface is not called again', async () => {
   await settle()
   assert.equal(got, 1)
   assert.deepEqual(fake.log.slice(2), closing)
+})
+
+test('an adapter is waited for until TCP/IP sees it, and not for ever', async () => {
+  let now = 0
+  const clock: Clock = {
+    now: () => now,
+    wallTime: () => now,
+    after(delay, wake) {
+      now += delay
+      setImmediate(wake)
+      return { [Symbol.dispose]: () => {} }
+    },
+  }
+  const seenAfter = (ms: number) => ({
+    clock,
+    run: async () => (now >= ms ? ' 16           5        1420  connected     pg0\r\n' : ''),
+  })
+  await untilSeen('pg0', seenAfter(0))
+  assert.equal(now, 0)
+  await untilSeen('pg0', seenAfter(350))
+  assert.equal(now, 400)
+  await assert.rejects(
+    untilSeen('pg0', seenAfter(60_000)),
+    (error) => error instanceof PunchGuardError && error.code === 'GUARD_UNAVAILABLE',
+  )
+  assert.ok(now <= 10_600)
 })

@@ -9,13 +9,14 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { win32 } from 'node:path'
 import { PunchGuardError } from '../../api/errors.ts'
-import { systemClock } from '../../util/clock.ts'
+import { type Clock, delay, systemClock } from '../../util/clock.ts'
 import { errno, type NativeMemory } from '../ffi.ts'
 import type { PollLoop } from '../poll-loop.ts'
+import { type RunCommand, runCommand } from '../run-command.ts'
 import { type WindowsCalls, type WintunCalls, windows, windowsCalls, wintunCalls } from '../windows-calls.ts'
-import { defaultMtu, type TunOptions } from './linux.ts'
+import { windowsNetwork } from '../windows-network.ts'
 import { PolledTun, type TunFile } from './polled-tun.ts'
-import type { Tun } from './tun.ts'
+import { defaultMtu, type Tun, type TunOptions } from './tun.ts'
 
 export interface WintunParts {
   readonly system: WindowsCalls
@@ -25,6 +26,9 @@ export interface WintunParts {
 /** Bytes of each ring: a power of two, 128 KiB to 64 MiB. Some 2 700 full packets. */
 const ringCapacity = 4 * 1024 * 1024
 const largestPacket = 65_535
+/** Our choice, ms. */
+const seenPatience = 10_000
+const seenInterval = 100
 /** IF_MAX_STRING_SIZE and the final zero. */
 const aliasLength = 257
 
@@ -36,8 +40,30 @@ export async function openWintun(options: TunOptions): Promise<Tun> {
   const path = findWintun({ environment: process.env, folders: programFolders(), exists: existsSync })
   const parts = { system: await windowsCalls(), wintun: await loadWintun(path) }
   const session = openWintunSession(options.name, parts)
+  try {
+    await untilSeen(options.name, { run: runCommand, clock: systemClock })
+  } catch (error) {
+    await session.close()
+    throw error
+  }
   const mtu = options.mtu ?? defaultMtu
   return new PolledTun({ file: session, poll: session, name: options.name, mtu, clock: systemClock })
+}
+
+/** TCP/IP takes a moment to see a new adapter; before that it has no addresses. @throws PunchGuardError GUARD_UNAVAILABLE */
+export async function untilSeen(
+  name: string,
+  { run, clock }: { readonly run: RunCommand; readonly clock: Clock },
+): Promise<void> {
+  const deadline = clock.now() + seenPatience
+  while ((await windowsNetwork.findLink(name, run)) === undefined) {
+    if (clock.now() > deadline) {
+      throw new PunchGuardError('GUARD_UNAVAILABLE', `Windows gave the interface ${name} no TCP/IP`, {
+        hint: 'look at it with: netsh interface ipv4 show interfaces',
+      })
+    }
+    await delay(clock, seenInterval)
+  }
 }
 
 /** The program's own folders: the executable's, and the script's. */

@@ -4,24 +4,16 @@
  * every session, and keeps packets of peers that have none.
  */
 
-import { c, errno, errnoName } from '../../net/ffi.ts'
+import { c, errno } from '../../net/ffi.ts'
 import { assertNever } from '../../util/assert-never.ts'
 import { AllowedIps, type Prefix } from '../wireguard/allowed-ips.ts'
 import { QUEUE_LIMIT, REJECT_AFTER_TIME } from '../wireguard/constants.ts'
 import type { AeadKey } from './aead/aead.ts'
 import type { PeerId } from './data-plane.ts'
-import { HEADROOM, TAILROOM } from './packet-memory.ts'
+import { type Destination, SendBatch } from './send-batch.ts'
 import { countDrop, type DropReason, dropsOfPeer, received, sent } from './shared-activity.ts'
 import { Slots } from './slots.ts'
-import {
-  dropUnowned,
-  messageHeader,
-  reportActivity,
-  setPointer,
-  socketAddressSize,
-  type Turn,
-  type WorkerContext,
-} from './worker-context.ts'
+import { dropUnowned, reportActivity, type Turn, type WorkerContext } from './worker-context.ts'
 import type { Ipv4Endpoint, PeerCommand } from './worker-messages.ts'
 
 interface SendingSession {
@@ -35,56 +27,27 @@ interface SendingSession {
   counter: number
 }
 
-interface SendingPeer {
+interface SendingPeer extends Destination {
   readonly id: PeerId
   readonly row: Float64Array
   readonly drops: Float64Array
   readonly sessions: Map<number, SendingSession>
   readonly queue: Uint8Array[]
-  /** Its struct sockaddr_in. */
   readonly addressSlot: number
   sending: SendingSession | undefined
   endpoint: Ipv4Endpoint | undefined
-  /** Until then datagrams to it go one by one: the path refused a large one. */
   plainUntil: number
-}
-
-/** Datagrams of one size to one peer; a shorter one ends it. */
-interface Run {
-  peer: SendingPeer | undefined
-  first: number
-  count: number
-  size: number
-  bytes: number
-  isClosed: boolean
 }
 
 const headerSize = 10
 const largestPacket = 65_535
 const readsPerTurn = 32
-/** UDP_MAX_SEGMENTS of older systems. */
-const segmentsPerRun = 64
-const largestRun = 65_507
-const maximumRuns = 64
-const maximumDatagrams = 256
 /** A batch of small packets is sent at this size, though more wait. */
 const fullBatch = 64
-const overhead = 32
-const controlLength = 24
 const slotSize = 64
-/** After the path refused a large message: ms. */
-const plainTime = 10_000
-/** A full socket is waited for this long, ms; then the datagram is dropped. */
-const sendPatience = 20
-
-// The transmit worker's part of the packet memory.
-const messagesAt = 0x20000
-const controlsAt = messagesAt + maximumRuns * messageHeader.size
-const pollAt = controlsAt + maximumRuns * 32
+// The transmit worker's part of the packet memory; the one of send-batch.ts lies around it.
 const packetAt = 0x40000
-const sealedAt = 0x60000
-const sealedEnd = sealedAt + 0x80000
-const slotsAt = sealedEnd
+const slotsAt = 0xe0000
 const slotsEnd = 0x1000000
 
 export class Transmitter {
@@ -92,51 +55,22 @@ export class Transmitter {
   readonly #peers: Map<PeerId, SendingPeer> = new Map()
   readonly #allowedIps: AllowedIps<SendingPeer> = new AllowedIps()
   readonly #slots: Slots
-  readonly #runs: readonly Run[]
-  readonly #socket: number
+  readonly #batch: SendBatch
   #mtu: number
   #now = 0
-  #runCount = 0
-  #datagrams = 0
-  #sealedAt = sealedAt
-  #canSegment: boolean
   /** The last IPv4 destination and its peer. */
   #lastDestination = -1
   #lastPeer: SendingPeer | undefined
 
   constructor(context: WorkerContext, socket: number) {
     this.#context = context
-    this.#socket = socket
+    this.#batch = new SendBatch(context, socket)
     this.#mtu = context.mtu
-    const { bytes, view, base } = context.memory
-    this.#slots = new Slots(bytes, { from: slotsAt, end: slotsEnd, size: slotSize })
-    this.#runs = Array.from({ length: maximumRuns }, () => ({
-      peer: undefined,
-      first: 0,
-      count: 0,
-      size: 0,
-      bytes: 0,
-      isClosed: true,
-    }))
-    for (let index = 0; index < maximumRuns; index++) {
-      // struct cmsghdr with the segment size: level, type, and later the size itself.
-      const cmsg = controlsAt + index * 32
-      view.setUint32(cmsg, 18, true)
-      view.setUint32(cmsg + 8, c.SOL_UDP, true)
-      view.setUint32(cmsg + 12, c.UDP_SEGMENT, true)
-      const header = messagesAt + index * messageHeader.size
-      view.setUint32(header + messageHeader.nameLength, socketAddressSize, true)
-      setPointer(view, header + messageHeader.control, base + cmsg)
-    }
-    view.setInt32(pollAt, socket, true)
-    view.setInt16(pollAt + 4, c.POLLOUT, true)
-    // Setting it to 0 is no change, and fails where there is no such option.
-    view.setUint32(packetAt, 0)
-    this.#canSegment = context.system.setsockopt(socket, c.SOL_UDP, c.UDP_SEGMENT, base + packetAt, 4) === 0
+    this.#slots = new Slots(context.memory.bytes, { from: slotsAt, end: slotsEnd, size: slotSize })
   }
 
   get offloads(): readonly string[] {
-    return this.#canSegment ? ['udp-segment'] : []
+    return this.#batch.offloads
   }
 
   /** When something was read last. */
@@ -194,7 +128,7 @@ export class Transmitter {
       default:
         assertNever(command)
     }
-    this.#flush()
+    this.#batch.flush()
   }
 
   /** Reads and sends what there is, a bounded amount. */
@@ -204,16 +138,16 @@ export class Transmitter {
       const length = system.read(this.#context.tun, memory.base + packetAt - headerSize, headerSize + largestPacket)
       if (length < 0) {
         const code = system.errno()
-        this.#flush()
+        this.#batch.flush()
         if (code === errno.EAGAIN) return 'idle'
         if (code === errno.EINTR) continue
         return code === errno.EIO ? 'down' : 'gone'
       }
       this.#now = now()
       const packets = this.#sendRead(length - headerSize)
-      if (packets > 1 || this.#datagrams >= fullBatch) this.#flush()
+      if (packets > 1 || this.#batch.size >= fullBatch) this.#batch.flush()
     }
-    this.#flush()
+    this.#batch.flush()
     return 'busy'
   }
 
@@ -367,109 +301,13 @@ export class Transmitter {
   }
 
   #seal(peer: SendingPeer, session: SendingSession, source: number, length: number): void {
-    if (this.#datagrams >= maximumDatagrams || this.#sealedAt + HEADROOM + length + TAILROOM > sealedEnd) this.#flush()
     const { kernels } = this.#context.memory
-    const target = this.#sealedAt + HEADROOM
+    const target = this.#batch.place(length)
     const { counter } = session
     session.counter = counter + 1
     kernels.beginMessage(source, counter)
     session.key.seal(target, source, length)
-    this.#addToRun(peer, length + overhead)
-    kernels.endMessage(target, length, session.remoteIndex, counter, this.#datagrams)
-    this.#datagrams++
-    this.#sealedAt = (target + length + TAILROOM + 63) & ~63
-  }
-
-  #addToRun(peer: SendingPeer, size: number): void {
-    const last = this.#runCount === 0 ? undefined : this.#runs[this.#runCount - 1]
-    if (
-      last !== undefined &&
-      last.peer === peer &&
-      !last.isClosed &&
-      size <= last.size &&
-      last.count < segmentsPerRun &&
-      last.bytes + size <= largestRun
-    ) {
-      last.count++
-      last.bytes += size
-      last.isClosed = size < last.size
-      return
-    }
-    if (this.#runCount === maximumRuns) this.#flush()
-    const run = this.#runs[this.#runCount]
-    if (run === undefined) return
-    this.#runCount++
-    run.peer = peer
-    run.first = this.#datagrams
-    run.count = 1
-    run.size = size
-    run.bytes = size
-    run.isClosed = !this.#canSegment || this.#now < peer.plainUntil
-  }
-
-  #flush(): void {
-    if (this.#runCount === 0) return
-    for (let index = 0; index < this.#runCount; index++) {
-      const run = this.#runs[index]
-      if (run?.peer === undefined) continue
-      this.#writeHeader(index, run.peer, { first: run.first, count: run.count, size: run.size })
-    }
-    const count = this.#runCount
-    for (let from = 0; from < count; ) from += this.#sendMessages(from, count - from)
-    this.#runCount = 0
-    this.#datagrams = 0
-    this.#sealedAt = sealedAt
-  }
-
-  #writeHeader(
-    index: number,
-    peer: SendingPeer,
-    { first, count, size }: { readonly first: number; readonly count: number; readonly size: number },
-  ): void {
-    const { view, base, layout } = this.#context.memory
-    const header = messagesAt + index * messageHeader.size
-    setPointer(view, header + messageHeader.name, base + peer.addressSlot)
-    setPointer(view, header + messageHeader.vectors, base + layout.vectors + first * 16)
-    view.setUint32(header + messageHeader.vectorCount, count, true)
-    view.setUint32(header + messageHeader.controlLength, count > 1 ? controlLength : 0, true)
-    if (count > 1) view.setUint16(controlsAt + index * 32 + 16, size, true)
-  }
-
-  /** How many messages from `from` on are dealt with, at least one. */
-  #sendMessages(from: number, count: number): number {
-    const { system, memory } = this.#context
-    const done = system.sendmmsg(this.#socket, memory.base + messagesAt + from * messageHeader.size, count, 0)
-    if (done > 0) return done
-    const code = system.errno()
-    if (code === errno.EINTR) return 0
-    const run = this.#runs[from]
-    if (code === errno.EAGAIN && this.#waitUntilWritable()) return 0
-    if (run?.peer === undefined) return 1
-    const isRefused = code === errno.EIO || code === errno.EINVAL || code === errno.EMSGSIZE
-    if (run.count > 1 && isRefused) this.#sendOneByOne(from, code)
-    else countDrop(run.peer.drops, 'send-failed', run.count)
-    return 1
-  }
-
-  /** A card without checksums (EIO) will never do it; a path with a smaller MTU may change. */
-  #sendOneByOne(index: number, code: number): void {
-    const run = this.#runs[index]
-    if (run?.peer === undefined) return
-    if (code === errno.EIO) {
-      this.#canSegment = false
-      this.#context.post({ kind: 'fell-back', what: 'udp-segment', reason: errnoName(code) })
-    } else run.peer.plainUntil = this.#now + plainTime
-    const { system, memory } = this.#context
-    for (let at = 0; at < run.count; at++) {
-      this.#writeHeader(index, run.peer, { first: run.first + at, count: 1, size: 0 })
-      const header = memory.base + messagesAt + index * messageHeader.size
-      if (system.sendmmsg(this.#socket, header, 1, 0) !== 1) countDrop(run.peer.drops, 'send-failed')
-    }
-  }
-
-  #waitUntilWritable(): boolean {
-    const { system, memory } = this.#context
-    return system.poll(memory.base + pollAt, 1, sendPatience) === 1
+    kernels.endMessage(target, length, session.remoteIndex, counter, this.#batch.add(peer, length))
   }
 
   /** Keeps a copy until there is a session. */

@@ -1,0 +1,201 @@
+/**
+ * Sealed datagrams on their way to the socket: those of equal size to one destination that follow each other are one
+ * message (UDP_SEGMENT), and all messages go by one sendmmsg. What the system or the path does not take in one piece goes
+ * datagram by datagram.
+ */
+
+import { c, errno, errnoName } from '../../net/ffi.ts'
+import { HEADROOM, TAILROOM } from './packet-memory.ts'
+import { countDrop } from './shared-activity.ts'
+import { messageHeader, setPointer, socketAddressSize, type WorkerContext } from './worker-context.ts'
+
+export interface Destination {
+  /** Its struct sockaddr_in. */
+  readonly addressSlot: number
+  readonly drops: Float64Array
+  /** Until then its datagrams go one by one: the path refused a large message. */
+  plainUntil: number
+}
+
+/** Datagrams of one size to one destination; a shorter one ends it. */
+interface Run {
+  to: Destination | undefined
+  first: number
+  count: number
+  size: number
+  bytes: number
+  isClosed: boolean
+}
+
+/** UDP_MAX_SEGMENTS of older systems. */
+const segmentsPerRun = 64
+const largestRun = 65_507
+const maximumRuns = 64
+const maximumDatagrams = 256
+const overhead = 32
+const controlLength = 24
+/** After the path refused a large message: ms. */
+const plainTime = 10_000
+/** A full socket is waited for this long, ms; then the datagram is dropped. */
+const sendPatience = 20
+
+// In the transmit worker's packet memory.
+const messagesAt = 0x20000
+const controlsAt = messagesAt + maximumRuns * messageHeader.size
+const pollAt = controlsAt + maximumRuns * 32
+const zeroAt = pollAt + 8
+const sealedAt = 0x60000
+const sealedEnd = sealedAt + 0x80000
+
+export class SendBatch {
+  readonly #context: WorkerContext
+  readonly #socket: number
+  readonly #runs: readonly Run[]
+  #runCount = 0
+  #datagrams = 0
+  #sealedAt = sealedAt
+  #canSegment: boolean
+
+  constructor(context: WorkerContext, socket: number) {
+    this.#context = context
+    this.#socket = socket
+    const { view, base } = context.memory
+    this.#runs = Array.from({ length: maximumRuns }, () => ({
+      to: undefined,
+      first: 0,
+      count: 0,
+      size: 0,
+      bytes: 0,
+      isClosed: true,
+    }))
+    for (let index = 0; index < maximumRuns; index++) {
+      // struct cmsghdr with the segment size: level, type, and later the size itself.
+      const cmsg = controlsAt + index * 32
+      view.setUint32(cmsg, 18, true)
+      view.setUint32(cmsg + 8, c.SOL_UDP, true)
+      view.setUint32(cmsg + 12, c.UDP_SEGMENT, true)
+      const header = messagesAt + index * messageHeader.size
+      view.setUint32(header + messageHeader.nameLength, socketAddressSize, true)
+      setPointer(view, header + messageHeader.control, base + cmsg)
+    }
+    view.setInt32(pollAt, socket, true)
+    view.setInt16(pollAt + 4, c.POLLOUT, true)
+    // Setting it to 0 is no change, and fails where there is no such option.
+    view.setUint32(zeroAt, 0)
+    this.#canSegment = context.system.setsockopt(socket, c.SOL_UDP, c.UDP_SEGMENT, base + zeroAt, 4) === 0
+  }
+
+  get offloads(): readonly string[] {
+    return this.#canSegment ? ['udp-segment'] : []
+  }
+
+  /** Datagrams that wait for `flush`. */
+  get size(): number {
+    return this.#datagrams
+  }
+
+  /** Where a packet of that padded length is to be sealed to; then `add`. */
+  place(length: number): number {
+    const isFull = this.#datagrams >= maximumDatagrams || this.#runCount >= maximumRuns
+    if (isFull || this.#sealedAt + HEADROOM + length + TAILROOM > sealedEnd) this.flush()
+    return this.#sealedAt + HEADROOM
+  }
+
+  /** The packet that `place` was asked for. Which iovec its datagram is. */
+  add(to: Destination, length: number): number {
+    this.#addToRun(to, length + overhead)
+    this.#sealedAt = (this.#sealedAt + HEADROOM + length + TAILROOM + 63) & ~63
+    return this.#datagrams++
+  }
+
+  flush(): void {
+    if (this.#runCount === 0) return
+    for (let index = 0; index < this.#runCount; index++) {
+      const run = this.#runs[index]
+      if (run?.to === undefined) continue
+      this.#writeHeader(index, run.to, { first: run.first, count: run.count, size: run.size })
+    }
+    const count = this.#runCount
+    for (let from = 0; from < count; ) from += this.#sendMessages(from, count - from)
+    this.#runCount = 0
+    this.#datagrams = 0
+    this.#sealedAt = sealedAt
+  }
+
+  #addToRun(to: Destination, size: number): void {
+    const last = this.#runCount === 0 ? undefined : this.#runs[this.#runCount - 1]
+    if (
+      last !== undefined &&
+      last.to === to &&
+      !last.isClosed &&
+      size <= last.size &&
+      last.count < segmentsPerRun &&
+      last.bytes + size <= largestRun
+    ) {
+      last.count++
+      last.bytes += size
+      last.isClosed = size < last.size
+      return
+    }
+    const run = this.#runs[this.#runCount]
+    if (run === undefined) return
+    this.#runCount++
+    run.to = to
+    run.first = this.#datagrams
+    run.count = 1
+    run.size = size
+    run.bytes = size
+    run.isClosed = !this.#canSegment || (to.plainUntil > 0 && this.#context.now() < to.plainUntil)
+  }
+
+  #writeHeader(
+    index: number,
+    to: Destination,
+    { first, count, size }: { readonly first: number; readonly count: number; readonly size: number },
+  ): void {
+    const { view, base, layout } = this.#context.memory
+    const header = messagesAt + index * messageHeader.size
+    setPointer(view, header + messageHeader.name, base + to.addressSlot)
+    setPointer(view, header + messageHeader.vectors, base + layout.vectors + first * 16)
+    view.setUint32(header + messageHeader.vectorCount, count, true)
+    view.setUint32(header + messageHeader.controlLength, count > 1 ? controlLength : 0, true)
+    if (count > 1) view.setUint16(controlsAt + index * 32 + 16, size, true)
+  }
+
+  /** How many messages from `from` on are dealt with. */
+  #sendMessages(from: number, count: number): number {
+    const { system, memory } = this.#context
+    const done = system.sendmmsg(this.#socket, memory.base + messagesAt + from * messageHeader.size, count, 0)
+    if (done > 0) return done
+    const code = system.errno()
+    if (code === errno.EINTR) return 0
+    const run = this.#runs[from]
+    if (code === errno.EAGAIN && this.#waitUntilWritable()) return 0
+    if (run?.to === undefined) return 1
+    const isRefused = code === errno.EIO || code === errno.EINVAL || code === errno.EMSGSIZE
+    if (run.count > 1 && isRefused) this.#sendOneByOne(from, code)
+    else countDrop(run.to.drops, 'send-failed', run.count)
+    return 1
+  }
+
+  /** A card without checksums (EIO) will never do it; a path with a smaller MTU may change. */
+  #sendOneByOne(index: number, code: number): void {
+    const run = this.#runs[index]
+    if (run?.to === undefined) return
+    if (code === errno.EIO) {
+      this.#canSegment = false
+      this.#context.post({ kind: 'fell-back', what: 'udp-segment', reason: errnoName(code) })
+    } else run.to.plainUntil = this.#context.now() + plainTime
+    const { system, memory } = this.#context
+    for (let at = 0; at < run.count; at++) {
+      this.#writeHeader(index, run.to, { first: run.first + at, count: 1, size: 0 })
+      const header = memory.base + messagesAt + index * messageHeader.size
+      if (system.sendmmsg(this.#socket, header, 1, 0) !== 1) countDrop(run.to.drops, 'send-failed')
+    }
+  }
+
+  #waitUntilWritable(): boolean {
+    const { system, memory } = this.#context
+    return system.poll(memory.base + pollAt, 1, sendPatience) === 1
+  }
+}

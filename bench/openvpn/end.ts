@@ -1,7 +1,7 @@
 /**
  * One end of an OpenVPN tunnel as a process of its own, for bench/openvpn/main.ts and test/e2e/openvpn.test.ts: the OpenVPN guard
  * in the network namespace it is started in, with peers whose endpoints are told instead of punched. Told by one JSON
- * argument; says `ready` and answers commands of its standard input, one a line, with one line each: `stats`, `events`,
+ * argument; says `ready` and answers commands of its standard input, one a line, with one line each: `stats`, `events`, `log`,
  * `use PORT` (a new path to the same address), `addresses A,B`, `lost` (waits for it), `stop`.
  */
 
@@ -22,6 +22,8 @@ export interface OpenvpnEndPeer {
   /** 64 hex digits: the peer's own, of which its public key and its certificate are made here. */
   readonly privateKey: string
   readonly presharedKey: string
+  /** Whose certificate is expected, when it is not the peer's. */
+  readonly certificateOf?: string
   readonly endpoint: Endpoint
   /** In the tunnel. */
   readonly addresses: readonly string[]
@@ -57,8 +59,11 @@ function fixedPath(remote: Endpoint): Path {
   }
 }
 
-const log = (message: string, fields?: object): void =>
-  console.error(options.name, message, JSON.stringify(fields ?? {}))
+const lines: string[] = []
+const log = (message: string, fields?: object): void => {
+  lines.push(`${message} ${JSON.stringify(fields ?? {})}`)
+  console.error(options.name, lines.at(-1))
+}
 const undoLogPath = `${options.folder}/undo.jsonl`
 await undoLeftovers(undoLogPath)
 const opened = new Opened()
@@ -79,7 +84,7 @@ const record = (kind: GuardEvent['kind'] | 'used'): void => {
   events.push({ kind, at: performance.now() - startedAt })
 }
 const peers: { readonly peer: GuardPeer; readonly endpoint: Endpoint }[] = []
-for (const { privateKey, presharedKey, endpoint, addresses } of options.peers) {
+for (const { privateKey, presharedKey, certificateOf, endpoint, addresses } of options.peers) {
   const secret = new SecretKey(hexBytes(privateKey))
   const publicKey = tunnelPublicKey(importKeyPair(secret.reveal()).publicKey)
   if (publicKey === undefined) throw new Error('a key is 32 bytes')
@@ -96,7 +101,8 @@ for (const { privateKey, presharedKey, endpoint, addresses } of options.peers) {
   })
   await device.interface.setRoutes(privateKey, { interfaceName: peer.interfaceName, cidrs: allowedIps })
   peer.subscribe(({ kind }) => record(kind))
-  peer.meet(createCertificate(certificateSeed(secret).reveal()).fingerprint)
+  const expected = certificateOf === undefined ? secret : new SecretKey(hexBytes(certificateOf))
+  peer.meet(createCertificate(certificateSeed(expected).reveal()).fingerprint)
   record('used')
   peer.use(fixedPath(endpoint))
   peers.push({ peer, endpoint })
@@ -117,7 +123,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   } else if (command === 'addresses') {
     await device.interface.setAddresses(value.split(','))
     say({ done: true })
-  } else if (command === 'lost') say({ lost: await device.lost })
+  } else if (command === 'log') say(lines)
+  else if (command === 'lost') say({ lost: await device.lost })
   else if (command === 'stop') break
 }
 for (const { peer } of peers) await peer[Symbol.asyncDispose]()

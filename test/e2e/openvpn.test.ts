@@ -164,6 +164,28 @@ function refusedSources(side: Side): number {
   return Number(values[names.indexOf('IPReversePathFilter')])
 }
 
+for (const [what, more, refusal] of [
+  ['another certificate', { certificateOf: third }, /VERIFY|peer-fingerprint|certificate verify failed/],
+  ['another pre-shared key', { presharedKey: third }, /tls-crypt unwrap/],
+] as const)
+  test(`a peer with ${what} gets no tunnel`, options, async () => {
+    const a = await start('a', { peers: [peerOf('b', more)] })
+    const b = await start('b')
+    let lines: readonly string[] = []
+    const refused = (): boolean => lines.some((line) => / [Ee]rror/.test(line) && refusal.test(line))
+    for (let look = 0; look < 100 && !refused(); look++) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      lines = Object.values(await a.ask('log')).map(String)
+    }
+    assert.ok(refused(), lines.join('\n'))
+    assert.equal(spaces.tryRun('a', 'ping', ['-c', '5', '-W', '1', '-i', '0.3', inside.b]), undefined)
+    for (const end of [a, b]) {
+      const kinds = Object.values(await end.ask('events')).map((event) => JSON.stringify(event))
+      assert.ok(!kinds.some((kind) => kind.includes('established')), kinds.join())
+    }
+    await stop(a, b)
+  })
+
 test('an interface that somebody removes is told, and leaves no process that looks for it', options, async () => {
   const a = await start('a')
   const b = await start('b')

@@ -4,6 +4,7 @@
  */
 
 import { errorMessage } from '../../src/api/errors.ts'
+import { scenarios as kernel } from './kernel.ts'
 import { scenarios as otr } from './otr.ts'
 import type { InteropScenario } from './scenario.ts'
 import { scenarios as tox } from './tox.ts'
@@ -11,7 +12,7 @@ import { scenarios as windows } from './windows.ts'
 import { scenarios as wireguard } from './wireguard.ts'
 import { scenarios as wireguardWorkers } from './wireguard-workers.ts'
 
-const all: readonly InteropScenario[] = [...tox, ...otr, ...wireguard, ...wireguardWorkers, ...windows]
+const all: readonly InteropScenario[] = [...tox, ...otr, ...wireguard, ...wireguardWorkers, ...kernel, ...windows]
 
 /** A scenario that takes longer has failed unless it says otherwise, ms. */
 const usualTimeLimit = 60_000

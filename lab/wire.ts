@@ -7,7 +7,7 @@
 import type { Tun } from '../src/net/tun/tun.ts'
 import type { Clock } from '../src/util/clock.ts'
 import { DeadlineTimer } from '../src/util/deadline-timer.ts'
-import { systemRandom } from '../src/util/random.ts'
+import { type Random, systemRandom } from '../src/util/random.ts'
 import { type Host, type HostOptions, Internet, type InternetStats } from './model/internet.ts'
 import { cutIpPacket, isFragment, mustStayWhole, Reassembly } from './model/ip-fragments.ts'
 import { decodeIpPacket, type IpPacket, rewriteIpPacket } from './model/ip-packet.ts'
@@ -38,11 +38,12 @@ export class Wire implements Disposable {
   readonly #reassembly: Reassembly = new Reassembly()
   #unreadable = 0
 
-  constructor(clock: Clock) {
+  /** With a `random` of a seed, lines lose and delay the same packets in every run, by their number. */
+  constructor(clock: Clock, random: Random = systemRandom) {
     this.#clock = clock
     this.#timer = new DeadlineTimer(clock, () => this.#deliver())
     this.internet = new Internet({
-      random: systemRandom,
+      random,
       copy: ({ bytes, packet }) => ({ bytes: bytes.slice(), packet }),
     })
   }

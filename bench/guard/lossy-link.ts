@@ -4,6 +4,7 @@
  */
 
 import { execFileSync } from 'node:child_process'
+import { Generator } from '../../lab/model/generator.ts'
 import { ipv4 } from '../../lab/model/ipv4.ts'
 import type { LinkSettings } from '../../lab/model/link.ts'
 import { Wire } from '../../lab/wire.ts'
@@ -16,13 +17,17 @@ export interface LossyLinkOptions {
   readonly ends: readonly { readonly namespace: string; readonly address: string }[]
   /** Of what each end sends. */
   readonly link: Partial<LinkSettings>
+  /** Equal seeds treat the packets of a direction alike, by their number. */
+  readonly seed: number
 }
 
 export const lossyInterface = 'lossy0'
 
-const { ends, link }: LossyLinkOptions = JSON.parse(process.argv[2] ?? '')
+const { ends, link, seed }: LossyLinkOptions = JSON.parse(process.argv[2] ?? '')
 const parts = { system: await systemCalls(), poll: await sharedPollLoop() }
-const wire = new Wire(systemClock)
+const generator = new Generator(seed)
+const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, () => generator.below(256))
+const wire = new Wire(systemClock, { bytes })
 const queueLength = 10_000
 
 for (const [at, { namespace, address }] of ends.entries()) {

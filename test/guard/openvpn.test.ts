@@ -303,6 +303,9 @@ test('the guard ends its processes before the interfaces go, and a peer can be a
   await bench.guard[Symbol.asyncDispose]()
   assert.deepEqual(bench.log, ['hand over', 'start', 'ended', 'take back', 'interface gone'])
   await peer[Symbol.asyncDispose]()
+  peer.use(pathTo(7000))
+  await bench.clock.advance(1000)
+  assert.equal(bench.processes.length, 1)
   await bench.peer()
 })
 

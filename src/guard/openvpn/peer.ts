@@ -151,7 +151,7 @@ export class OpenvpnPeer implements GuardPeer {
 
   /** What should run now; nothing before everything is known. */
   #wanted(): { readonly target: ProcessTarget; readonly path: Path } | undefined {
-    const path = this.#isLost ? undefined : this.#path
+    const path = this.#isLost || this.#disposed ? undefined : this.#path
     const presharedKey = this.#presharedKey
     const peerFingerprint = this.#peerFingerprint
     if (path === undefined || presharedKey === undefined || peerFingerprint === undefined) return undefined

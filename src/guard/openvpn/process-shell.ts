@@ -39,7 +39,8 @@ export type StartOpenvpn = (options: {
 const endPatience = 2000
 /** What we say or see ourselves: our commands, and the puncher's datagrams, which come to the same port. */
 const expected = /unknown opcode received|^MANAGEMENT: |suppressed by --mute|--mute triggered/
-const complaint = /error|fatal|cannot|fail|refused|denied/i
+/** What it says before it gives up. */
+const complaint = /^options error|^error:|bind failed|cannot|not permitted/i
 
 export function openvpnProcesses(options: {
   /** Private, for the sockets. */

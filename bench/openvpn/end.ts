@@ -2,7 +2,8 @@
  * One end of an OpenVPN tunnel as a process of its own, for bench/openvpn/main.ts and test/e2e/openvpn.test.ts: the OpenVPN guard
  * in the network namespace it is started in, with peers whose endpoints are told instead of punched. Told by one JSON
  * argument; says `ready` and answers commands of its standard input, one a line, with one line each: `stats`, `events`, `log`,
- * `use PORT` (a new path to the same address), `addresses A,B`, `lost` (waits for it), `stop`.
+ * `use PORT` (a new path to the same address), `addresses A,B`, `key HEX` (another pre-shared key),
+ * `lost` (waits for it), `stop`.
  */
 
 import { createInterface } from 'node:readline'
@@ -119,6 +120,9 @@ for await (const line of createInterface({ input: process.stdin })) {
   else if (command === 'events') say(events)
   else if (command === 'use') {
     for (const { peer, endpoint } of peers) peer.use(fixedPath({ ...endpoint, port: Number(value) }))
+    say({ done: true })
+  } else if (command === 'key') {
+    for (const { peer } of peers) peer.setPresharedKey(new SecretKey(hexBytes(value)))
     say({ done: true })
   } else if (command === 'addresses') {
     await device.interface.setAddresses(value.split(','))

@@ -12,7 +12,7 @@ export const inside: Readonly<Record<Side, string>> = { a: '10.99.0.1', b: '10.9
 export const insideIpv6: Readonly<Record<Side, string>> = { a: 'fd99::1', b: 'fd99::2' }
 
 const privateKeys: Readonly<Record<Side, string>> = { a: '11'.repeat(32), b: '22'.repeat(32) }
-const presharedKey = '44'.repeat(32)
+export const presharedKey: string = '44'.repeat(32)
 
 /** What an end is told of the one on the other side. */
 export function peerOf(side: Side, more: Partial<OpenvpnEndPeer> = {}): OpenvpnEndPeer {

@@ -17,6 +17,7 @@ import {
   insideIpv6,
   openvpn,
   peerOf,
+  presharedKey,
   processesIn,
   startOpenvpnEnd,
 } from '../../bench/openvpn/ends.ts'
@@ -145,6 +146,13 @@ test(
 
     await a.ask('use 51820')
     ping('a', inside.b)
+
+    // Both hold a newer key; the process that lives on learns that the other one's is begun with that.
+    for (const end of [a, b]) await end.ask(`key ${'55'.repeat(32)}`)
+    process.kill(processesIn(spaces, 'b')[0] ?? 0, 'SIGKILL')
+    await until(() => processesIn(spaces, 'b').length === 1)
+    ping('a', inside.b)
+    for (const end of [a, b]) await end.ask(`key ${presharedKey}`)
 
     b.child.kill('SIGKILL')
     await until(() => processesIn(spaces, 'b').length === 0)

@@ -260,6 +260,23 @@ test('sending into silence is told, and brings a newer key into use', async () =
   assert.deepEqual([receivedBytes, sentBytes], [15, 57])
 })
 
+test('a peer that holds another key brings a newer key into use, and nothing else', async () => {
+  const bench = new Bench()
+  const peer = await bench.peer()
+  peer.use(pathTo(7000))
+  await bench.clock.advance(10)
+  bench.last.connect()
+  bench.last.tell({ kind: 'unreadable' })
+  await bench.clock.advance(10)
+  assert.equal(bench.processes.length, 1)
+  peer.setPresharedKey(secret(8))
+  bench.last.tell({ kind: 'unreadable' })
+  await bench.clock.advance(10)
+  bench.last.tell({ kind: 'unreadable' })
+  await bench.clock.advance(10)
+  assert.equal(bench.processes.length, 2)
+})
+
 test('a process that reconnects by itself says so, and what an ended one says counts no more', async () => {
   const bench = new Bench()
   const peer = await bench.peer()

@@ -269,6 +269,9 @@ export class OpenvpnPeer implements GuardPeer {
           this.#renew(run)
         }
         break
+      case 'unreadable':
+        this.#renew(run)
+        break
       case 'fatal':
         break
       case 'interface-lost':

@@ -18,6 +18,8 @@ import { Management, type ManagementEffect, type ManagementEvent } from './manag
 
 export type ProcessEvent =
   | ManagementEvent
+  /** Somebody on the path holds another pre-shared key, or none. */
+  | { readonly kind: 'unreadable' }
   /** Somebody removed the interface. */
   | { readonly kind: 'interface-lost' }
 
@@ -161,6 +163,7 @@ class RunningOpenvpn implements OpenvpnProcess {
     if (expected.test(line)) return
     this.#parts.logger.debug('openvpn', { line })
     if (complaint.test(line)) this.#lastWords = line
+    if (line.startsWith('tls-crypt unwrap error')) this.#parts.listener({ kind: 'unreadable' })
     if (!this.#interfaceLost && /^(read from|write to) TUN\/TAP.*bad state/.test(line)) {
       // It would go on asking, as fast as it can.
       this.#interfaceLost = true

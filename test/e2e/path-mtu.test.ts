@@ -167,7 +167,7 @@ async function connect(mtu = 1392): Promise<{ readonly a: End; readonly b: End }
   return { a, b }
 }
 
-/** Both ways at once over TCP, with hashes; calls `during` when it has begun. Resolves with the longest pause, ms. */
+/** Both ways at once over TCP, with hashes; calls `during` when a megabyte has gone. Resolves with the longest pause, ms. */
 async function copy(bytes: number, family: 0 | 1, during: () => void = () => {}): Promise<number> {
   const program = fileURLToPath(new URL('../../bench/transfer.js', import.meta.url))
   const words = [inside.b[family], '7000', String(bytes)]
@@ -185,11 +185,15 @@ async function copy(bytes: number, family: 0 | 1, during: () => void = () => {})
   })
   ended.push(once(client, 'exit'))
   const watch = new Watch()
-  const timer = setInterval(() => watch.look(), 100)
-  const begin = setTimeout(during, 500)
+  const goal = watch.look() + 1_000_000
+  let isBegun = false
+  const timer = setInterval(() => {
+    if (watch.look() < goal || isBegun) return
+    isBegun = true
+    during()
+  }, 100)
   await Promise.all(ended)
   clearInterval(timer)
-  clearTimeout(begin)
   assert.deepEqual(JSON.parse(said.client), { ok: true, received: bytes })
   assert.deepEqual(JSON.parse(said.server.split('\n')[1] ?? ''), { ok: true, received: bytes })
   return watch.longestPause
@@ -203,14 +207,18 @@ class Watch {
     b: { bytes: 0, at: performance.now() },
   }
 
-  look(): void {
+  /** Bytes so far, of both directions. */
+  look(): number {
+    let sum = 0
     for (const side of ['a', 'b'] as const) {
       const bytes = Number(run(side, 'cat', `/sys/class/net/${interfaceName}/statistics/tx_bytes`))
       const last = this.#last[side]
       const now = performance.now()
       if (bytes > last.bytes + 2000) this.#last[side] = { bytes, at: now }
       else this.longestPause = Math.max(this.longestPause, now - last.at)
+      sum += bytes
     }
+    return sum
   }
 }
 
@@ -300,7 +308,7 @@ test('a line that shrinks and drops what is cut stops a copy for some seconds', 
   setRate('80mbit')
   const { a, b } = await connect()
   await Promise.all([a.found(1452), b.found(1452)])
-  const pause = await copy(6_000_000, 0, () => {
+  const pause = await copy(20_000_000, 0, () => {
     for (const router of ['r', 's'] as const) {
       for (const rule of [
         'add table ip mtu',

@@ -1,14 +1,13 @@
 /**
- * The one file that names concrete classes: which signal network, which secret channel, which puncher and guard a
- * device is made of.
+ * The one file that names concrete classes: which signal network, secret channel and puncher a device is made of. The
+ * guards, of which a person chooses one, are in guards/.
  */
 
 import * as v from 'valibot'
 import type { Config } from '../api/config.ts'
 import { PunchGuardError } from '../api/errors.ts'
-import { type SecretKey, type TunnelPublicKey, tunnelPublicKey } from '../api/keys.ts'
+import { tunnelPublicKey } from '../api/keys.ts'
 import type { DatagramSocket, HostNetwork } from '../api/network.ts'
-import type { Guard, GuardKind } from '../api/roles.ts'
 import type { StateStore } from '../api/state-store.ts'
 import { importKeyPair } from '../guard/wireguard/crypto.ts'
 import type { Underlay } from '../net/underlay.ts'
@@ -20,46 +19,13 @@ import { OtrChannel } from '../secret/otr/channel.ts'
 import { identityPublicKeyOf, PresharedKeyAgreement } from '../secret/preshared-key.ts'
 import { ToxNetwork } from '../signal/tox/tox-network-shell.ts'
 import { fromBase64, fromHex, toBase64 } from '../util/bytes.ts'
-import type { Clock } from '../util/clock.ts'
 import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import { thisMachine } from './machine.ts'
-import type { DeviceParts, Tunnel, TunnelInterface } from './parts.ts'
+import type { DeviceParts, Tunnel } from './parts.ts'
 import { PunchGuard } from './punchguard.ts'
 import { tunnelOverhead } from './route-mtu.ts'
-
-export interface OpenGuardOptions {
-  /** Bound for the tunnel, and taken over: an embedded guard sends on it, another one takes its port. */
-  readonly socket: DatagramSocket
-  readonly addresses: readonly string[]
-  /** The caller's. */
-  readonly privateKey: SecretKey
-  /** Of the last run: WireGuard's timestamps must not go back (whitepaper §5.1). */
-  readonly lastTimestamp: Uint8Array | undefined
-}
-
-/** A guard, its interface up, with our addresses on it. */
-export interface OpenGuard extends AsyncDisposable {
-  readonly guard: Guard
-  /** Shares its port with what the guard sends to the peer. */
-  underlayFor(peer: TunnelPublicKey): Promise<Underlay>
-  readonly interface: TunnelInterface
-  /** Resolves, with the reason in words, when the interface is gone without us; never rejects. */
-  readonly lost: Promise<string>
-  readonly lastTimestamp: () => Uint8Array | undefined
-}
-
-/** What a device stands on. The daemon gives it the machine, a test a simulated one. */
-export interface Surroundings {
-  readonly host: HostNetwork
-  /** Prefixes that there are routes to, those into the tunnel left out. */
-  readonly liveNetworks: () => Promise<readonly string[]>
-  /** @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED, ADDRESS_IN_USE */
-  readonly openGuard: (kind: GuardKind, options: OpenGuardOptions) => Promise<OpenGuard>
-  readonly clock: Clock
-  readonly random: Random
-  readonly logger: Logger
-}
+import type { Surroundings } from './surroundings.ts'
 
 export interface CreateDeviceOptions {
   readonly config: Config

@@ -9,27 +9,11 @@ import { openSystemTun, tunSetsMtu } from '../net/tun/system-tun.ts'
 import { UndoLog, undoLeftovers } from '../net/undo-log.ts'
 import { assertNever } from '../util/assert-never.ts'
 import { systemClock } from '../util/clock.ts'
-import type { Logger } from '../util/logger.ts'
-import { type Opened, openTogether } from '../util/opened.ts'
+import { openTogether } from '../util/opened.ts'
 import { systemRandom } from '../util/random.ts'
-import type { OpenGuard, OpenGuardOptions, Surroundings } from './backends.ts'
-import { openEmbeddedGuard } from './embedded.ts'
+import { openEmbeddedGuard } from './guards/embedded.ts'
 import { MachineInterface } from './machine-interface.ts'
-
-export interface MachineOptions {
-  /** Name of the tunnel interface. */
-  readonly interfaceName: string
-  readonly mtu: number
-  readonly undoLogPath: string
-  readonly logger: Logger
-}
-
-type MachineGuardOptions = OpenGuardOptions &
-  MachineOptions & {
-    readonly opened: Opened
-    /** Told of an interface of ours before it is there. */
-    readonly ownInterface: (name: string) => void
-  }
+import type { MachineGuardOptions, MachineOptions, OpenGuard, Surroundings } from './surroundings.ts'
 
 /** Packets that wait in the interface: a worker takes many at a time. */
 const queueLength = 1000
@@ -66,11 +50,11 @@ async function openGuard(kind: GuardKind, options: MachineGuardOptions): Promise
     case 'embedded':
       return openEmbedded(options)
     case 'wireguard-go':
-      return (await import('./wireguard-go.ts')).openWireguardGo(options)
+      return (await import('./guards/wireguard-go.ts')).openWireguardGo(options)
     case 'openvpn':
-      return (await import('./openvpn.ts')).openOpenvpnGuard(options)
+      return (await import('./guards/openvpn.ts')).openOpenvpnGuard(options)
     case 'kernel':
-      return (await import('./kernel.ts')).openKernelGuard({ ...options, clock: systemClock })
+      return (await import('./guards/kernel.ts')).openKernelGuard({ ...options, clock: systemClock })
     default:
       return assertNever(kind)
   }

@@ -1,15 +1,14 @@
 /** wireguard-go on this machine: it makes the interface and takes the port over; what is the puncher's goes on beside it. */
 
-import { openWireguardGoGuard } from '../guard/wireguard-go/guard.ts'
-import { WireguardGoProgram } from '../guard/wireguard-go/program-shell.ts'
-import { openSharedPort } from '../net/shared-port.ts'
-import { Underlay } from '../net/underlay.ts'
-import { UndoLog } from '../net/undo-log.ts'
-import { systemClock } from '../util/clock.ts'
-import type { Opened } from '../util/opened.ts'
-import type { OpenGuard, OpenGuardOptions } from './backends.ts'
-import type { MachineOptions } from './machine.ts'
-import { MachineInterface } from './machine-interface.ts'
+import { openWireguardGoGuard } from '../../guard/wireguard-go/guard.ts'
+import { WireguardGoProgram } from '../../guard/wireguard-go/program-shell.ts'
+import { openSharedPort } from '../../net/shared-port.ts'
+import { Underlay } from '../../net/underlay.ts'
+import { UndoLog } from '../../net/undo-log.ts'
+import { systemClock } from '../../util/clock.ts'
+import type { Opened } from '../../util/opened.ts'
+import { MachineInterface } from '../machine-interface.ts'
+import type { MachineOptions, OpenGuard, OpenGuardOptions } from '../surroundings.ts'
 
 /** @throws PunchGuardError GUARD_UNAVAILABLE, PERMISSION_DENIED, ADDRESS_IN_USE */
 export async function openWireguardGo(

@@ -4,20 +4,19 @@
  */
 
 import { release } from 'node:os'
-import { KernelDevice, WireguardGoneError } from '../guard/kernel/kernel-device.ts'
-import { WireguardNetlink } from '../guard/kernel/netlink-shell.ts'
-import { PolledGuard } from '../guard/polled-guard.ts'
-import { describeErrno, systemCalls } from '../net/ffi.ts'
-import { watchNetlink } from '../net/netlink.ts'
-import { sharedPollLoop } from '../net/poll-loop.ts'
-import { openSharedPort } from '../net/shared-port.ts'
-import { Underlay } from '../net/underlay.ts'
-import { UndoLog } from '../net/undo-log.ts'
-import type { Clock } from '../util/clock.ts'
-import type { Opened } from '../util/opened.ts'
-import type { OpenGuard, OpenGuardOptions, Surroundings } from './backends.ts'
-import type { MachineOptions } from './machine.ts'
-import { MachineInterface } from './machine-interface.ts'
+import { KernelDevice, WireguardGoneError } from '../../guard/kernel/kernel-device.ts'
+import { WireguardNetlink } from '../../guard/kernel/netlink-shell.ts'
+import { PolledGuard } from '../../guard/polled-guard.ts'
+import { describeErrno, systemCalls } from '../../net/ffi.ts'
+import { watchNetlink } from '../../net/netlink.ts'
+import { sharedPollLoop } from '../../net/poll-loop.ts'
+import { openSharedPort } from '../../net/shared-port.ts'
+import { Underlay } from '../../net/underlay.ts'
+import { UndoLog } from '../../net/undo-log.ts'
+import type { Clock } from '../../util/clock.ts'
+import type { Opened } from '../../util/opened.ts'
+import { MachineInterface } from '../machine-interface.ts'
+import type { MachineOptions, OpenGuard, OpenGuardOptions, Surroundings } from '../surroundings.ts'
 
 type WatchParts = Parameters<typeof watchNetlink>[0]
 

@@ -1,12 +1,12 @@
 /** The embedded guard on a socket and a TUN device: where both can be lent to workers it gets those, else the plain way. */
 
-import { openDataPlane } from '../guard/dataplane/choose-shell.ts'
-import { EmbeddedGuard } from '../guard/embedded.ts'
-import type { Tun } from '../net/tun/tun.ts'
-import { Underlay } from '../net/underlay.ts'
-import type { Opened } from '../util/opened.ts'
-import type { OpenGuard, OpenGuardOptions, Surroundings } from './backends.ts'
-import type { TunnelInterface } from './parts.ts'
+import { openDataPlane } from '../../guard/dataplane/choose-shell.ts'
+import { EmbeddedGuard } from '../../guard/embedded.ts'
+import type { Tun } from '../../net/tun/tun.ts'
+import { Underlay } from '../../net/underlay.ts'
+import type { Opened } from '../../util/opened.ts'
+import type { TunnelInterface } from '../parts.ts'
+import type { OpenGuard, OpenGuardOptions, Surroundings } from '../surroundings.ts'
 
 /** `opened` holds what it is opened on, and is closed with it. */
 export async function openEmbeddedGuard(

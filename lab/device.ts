@@ -71,7 +71,7 @@ export class LabDevice implements AsyncDisposable {
 
   /** Waits until a daemon answers and passes on its events. */
   async listen(): Promise<void> {
-    const end = performance.now() + 15_000
+    const end = performance.now() + 60_000
     for (;;) {
       try {
         await this.#client.status()

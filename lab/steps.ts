@@ -25,7 +25,7 @@ export async function pair({ a, b }: Scene, signal: AbortSignal): Promise<Paired
   })
   inviting.catch(() => {})
   const typed = await limited(Promise.race([code, inviting.then(() => code)]), {
-    within: 15_000,
+    within: 60_000,
     what: 'an invite on a',
     signal,
   })
@@ -89,7 +89,7 @@ export async function roundTrip(from: Actor, { address, signal }: ThroughTunnel)
     if (times.push(at - sentAt) >= 10) enough()
   })
   try {
-    await limited(ten, { within: 10_000, what: `ten pings from ${from.device.name}`, signal })
+    await limited(ten, { within: 30_000, what: `ten pings from ${from.device.name}`, signal })
   } finally {
     pinging[Symbol.dispose]()
   }
@@ -107,7 +107,7 @@ export async function copy(
   { a, b }: Scene,
   { address, bytes, signal }: ThroughTunnel & { readonly bytes: number },
 ): Promise<CopyResult> {
-  const port = await limited(b.agent.listen(), { within: 10_000, what: 'a TCP server on b', signal })
+  const port = await limited(b.agent.listen(), { within: 30_000, what: 'a TCP server on b', signal })
   const copying = a.agent.copy({ address, port, bytes })
   const { milliseconds, ...copied } = await limited(copying, { within: 180_000, what: 'the copy', signal })
   return { bytes: copied.bytes, equal: copied.equal, megabitsPerSecond: (copied.bytes * 8) / milliseconds / 1000 }

@@ -19,6 +19,11 @@ export interface SharedPortStats {
   readonly dropped: Readonly<Record<string, number>>
 }
 
+interface SendOptions {
+  readonly to: Endpoint
+  readonly whole: boolean
+}
+
 const largestPacket = 65_535
 // struct sockaddr_in: family, port and address in network order, 8 unused bytes.
 const addressSize = 16
@@ -56,15 +61,11 @@ export class SharedPort implements DatagramSocket {
   }
 
   send(bytes: Uint8Array, to: Endpoint): void {
-    if (this.#isClosed) return
-    const failed = this.#send(bytes, to)
-    if (failed === undefined) this.#sent++
-    else this.#drop(failed)
+    this.#send(bytes, { to, whole: false })
   }
 
-  /** Every datagram goes with DF. */
   sendWhole(bytes: Uint8Array, to: Endpoint): void {
-    this.send(bytes, to)
+    this.#send(bytes, { to, whole: true })
   }
 
   receive(receiver: (bytes: Uint8Array, from: Endpoint) => void): void {
@@ -83,14 +84,21 @@ export class SharedPort implements DatagramSocket {
     if (this.#route !== -1) this.#system.close(this.#route)
   }
 
+  #send(bytes: Uint8Array, options: SendOptions): void {
+    if (this.#isClosed) return
+    const failed = this.#trySend(bytes, options)
+    if (failed === undefined) this.#sent++
+    else this.#drop(failed)
+  }
+
   /** The reason when it was not sent. */
-  #send(payload: Uint8Array, to: Endpoint): string | undefined {
+  #trySend(payload: Uint8Array, { to, whole }: SendOptions): string | undefined {
     if (!isIPv4(to.address) || !(to.port >= 1 && to.port <= 65_535)) return 'endpoint'
     if (payload.length > largestPacket - udpPacketOverhead) return errnoName(errno.EMSGSIZE)
     const source = this.#sourceTowards(to)
     if (source === undefined) return errnoName(this.#system.errno())
     const from = { address: source, port: this.port }
-    const length = encodeUdpPacket({ from, to, payload }, this.#outgoing.bytes)
+    const length = encodeUdpPacket({ from, to, payload }, this.#outgoing.bytes, { whole })
     this.#writeAddress(to)
     const { address } = this.#address
     const sent = this.#system.sendto(this.#raw, this.#outgoing.address, length, c.MSG_DONTWAIT, address, addressSize)

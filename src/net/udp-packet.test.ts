@@ -41,6 +41,18 @@ test('a packet reads as it was written, whatever was in the memory before, and i
   )
 })
 
+test('a packet that no router may cut differs in the flag that says so', () => {
+  const value = {
+    from: { address: '192.0.2.1', port: 7 },
+    to: { address: '192.0.2.2', port: 9 },
+    payload: Uint8Array.of(1, 2, 3),
+  }
+  const target = new Uint8Array(40)
+  const whole = target.slice(0, encodeUdpPacket(value, target, { whole: true }))
+  assert.deepEqual([encoded(value)[6], whole[6]], [0, 0x40])
+  assert.deepEqual(whole.with(6, 0), encoded(value))
+})
+
 test('options of the IP header are passed over, and what follows the datagram is no part of it', () => {
   const plain = encoded({
     from: { address: '192.0.2.1', port: 7 },

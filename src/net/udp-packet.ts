@@ -54,8 +54,15 @@ export function decodeUdpPacket(bytes: Uint8Array): UdpPacket | undefined {
   }
 }
 
-/** Writes to the front of `target`, which has `udpPacketOverhead` bytes more than the payload, and returns the length. */
-export function encodeUdpPacket(packet: UdpPacket, target: Uint8Array): number {
+/**
+ * Writes to the front of `target`, which has `udpPacketOverhead` bytes more than the payload, and returns the length.
+ * `whole`: no router may cut it (DF).
+ */
+export function encodeUdpPacket(
+  packet: UdpPacket,
+  target: Uint8Array,
+  { whole = false }: { readonly whole?: boolean } = {},
+): number {
   const { from, to, payload } = packet
   const view = new DataView(target.buffer, target.byteOffset, target.byteLength)
   const header = ip.minimumSize
@@ -63,7 +70,7 @@ export function encodeUdpPacket(packet: UdpPacket, target: Uint8Array): number {
   target.fill(0, 0, udpPacketOverhead)
   target[0] = versionAndLength
   view.setUint16(2, header + udpLength)
-  view.setUint16(ip.flags, dontFragment)
+  view.setUint16(ip.flags, whole ? dontFragment : 0)
   target[ip.timeToLive] = defaultTimeToLive
   target[ip.protocol] = protocolUdp
   target.set(from.address.split('.').map(Number), ip.source)

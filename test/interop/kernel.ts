@@ -35,7 +35,7 @@ export const scenarios: readonly InteropScenario[] = [
     version: async () => (await kernelPackage()).version,
     run: async ({ signal }) => {
       const said: string[] = []
-      const { results } = await runInside({ main: 'test/vm/inside.js', signal, onLine: (line) => said.push(line) })
+      const { results } = await runInside({ command: ['test/vm/inside.js'], signal, onLine: (line) => said.push(line) })
       signal.throwIfAborted()
       const last = results.at(-1)
       if (last !== 'passed') throw new Error(last ?? `the machine said: ${said.slice(-5).join(' | ')}`)

@@ -22,8 +22,8 @@ export interface ImageOptions {
   readonly modules: readonly string[]
   /** Programs of this machine, by name. */
   readonly programs: readonly string[]
-  /** Run in the machine: a module of dist/, relative to it. */
-  readonly main: string
+  /** Run in the machine: a module of dist/, relative to it, and its arguments, words without blanks. */
+  readonly command: readonly string[]
 }
 
 export async function makeImage(options: ImageOptions): Promise<Uint8Array> {
@@ -49,9 +49,10 @@ export async function makeImage(options: ImageOptions): Promise<Uint8Array> {
 
 type Put = (path: string, bytes: Uint8Array, mode?: number) => void
 
-function initScript({ main }: ImageOptions, modules: readonly string[]): string {
+function initScript({ command }: ImageOptions, modules: readonly string[]): string {
   return `#!/bin/busybox sh
-export PATH=/bin:/usr/bin:/sbin:/usr/sbin:/usr/local/bin HOME=/tmp
+export PATH=/usr/local/bin:/bin HOME=/tmp
+/bin/busybox --install -s /bin
 busybox mount -t proc proc /proc
 busybox mount -t sysfs sys /sys
 busybox mount -t devtmpfs dev /dev
@@ -59,7 +60,7 @@ busybox mount -t tmpfs tmp /tmp
 busybox mount -t tmpfs run /run
 ${modules.map((file) => `busybox insmod /modules/${basename(file)}`).join('\n')}
 busybox ip link set lo up
-node /app/dist/${main} --verbose
+node /app/dist/${command.join(' ')}
 busybox poweroff -f
 `
 }

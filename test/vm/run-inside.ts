@@ -4,11 +4,14 @@ import { makeImage } from './image.ts'
 import { type KernelPackage, kernelPackage } from './kernel-package.ts'
 import { runMachine } from './machine.ts'
 
+const modules = ['wireguard', 'veth', 'tun']
+const programs = ['ip', 'ping', 'wg', 'unshare', 'nsenter', 'mount']
+
 export const neededPackages = 'qemu-system-x86 busybox iproute2 wireguard-tools iputils-ping'
 
 export interface InsideOptions {
-  /** A module of dist/. */
-  readonly main: string
+  /** A module of dist/, and its arguments, words without blanks. */
+  readonly command: readonly string[]
   readonly signal: AbortSignal
   readonly onLine?: (line: string) => void
 }
@@ -19,10 +22,9 @@ export interface InsideResult {
   readonly results: readonly string[]
 }
 
-export async function runInside({ main, signal, onLine = () => {} }: InsideOptions): Promise<InsideResult> {
+export async function runInside({ command, signal, onLine = () => {} }: InsideOptions): Promise<InsideResult> {
   const kernel = await kernelPackage()
-  const modules = ['wireguard', 'veth', 'tun']
-  const image = await makeImage({ kernel, modules, programs: ['ip', 'ping', 'wg'], main })
+  const image = await makeImage({ kernel, modules, programs, command })
   const results = await runMachine({ kernel: kernel.image, image, signal, onLine })
   return { kernel, results }
 }

@@ -60,6 +60,7 @@ busybox mount -t tmpfs tmp /tmp
 busybox mount -t tmpfs run /run
 ${modules.map((file) => `busybox insmod /modules/${basename(file)}`).join('\n')}
 busybox ip link set lo up
+echo
 node /app/dist/${command.join(' ')}
 busybox poweroff -f
 `

@@ -1,6 +1,6 @@
 /**
  * The story of the kernel's WireGuard, told inside the virtual machine: two network namespaces joined by a cable, the kernel
- * guard at one end and the embedded one at the other, each with a puncher on its port. Every step prints a line that
+ * guard at one end and the embedded one at the other, then at both, each with a puncher on its port. Every step prints a line that
  * begins with `> `; the first that fails ends the story with one that begins with `> failed`.
  */
 
@@ -139,16 +139,19 @@ async function story(): Promise<void> {
   tell(`without a path the peer is out of the kernel; back after ${back} ms`)
 
   const before = indexOf()
-  await a.crash()
+  await Promise.all([a.crash(), b.stop()])
   assert.equal(indexOf(), before)
   const next = new End(spaces, 'a', 'kernel')
-  next.pair(b)
-  b.pair(next)
-  await next.report('ready')
+  const other = new End(spaces, 'b', 'kernel')
+  next.pair(other)
+  other.pair(next)
+  for (const end of [next, other]) await end.report('ready')
   assert.notEqual(indexOf(), before)
-  const anew = await connect(next, b)
+  tell('crash and start: the old interface is taken back, a new one is there')
+  const anew = await connect(next, other)
   pingBothWays()
-  tell(`crash and start: the old interface is taken back, a new one in use after ${anew} ms`)
+  await transfer(next, other)
+  tell(`the kernel guard at both ends: a path and the handshake in ${anew} ms, pings, and the transfer again`)
 
   spaces.ip('a', ['link', 'delete', 'dev', name])
   const { reason } = await next.report('gone', 5000)
@@ -157,7 +160,7 @@ async function story(): Promise<void> {
   assert.deepEqual(wg('listen-port'), [String(port)])
   tell(`somebody deletes the interface: ${reason}, and is made anew`)
 
-  await Promise.all([next.stop(), b.stop()])
+  await Promise.all([next.stop(), other.stop()])
   assert.equal(indexOf(), undefined)
   tell('stop: the interface is gone')
 }

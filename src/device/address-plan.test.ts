@@ -140,5 +140,5 @@ test('devices that tell each other agree: every address is had by one, is in no 
       }
     }
   })
-  void fc.assert(property, { numRuns: 150 })
+  void fc.assert(property, { numRuns: 40 })
 })

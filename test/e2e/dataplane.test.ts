@@ -115,6 +115,17 @@ for (const backend of ['openssl-evp', 'wasm'] as const)
     await stop(a, b)
   })
 
+test('a handshake that comes while the workers start is complete with its first messages', seconds(20), async () => {
+  // Nothing else is sent: a confirming packet that got lost would be missed for ever.
+  const name = `pgd${names++}`
+  const ends = await Promise.all((['b', 'a'] as const).map((side) => spaces.startEnd(side, endOptions(side, name))))
+  for (const end of ends) {
+    const isEstablished = async (): Promise<boolean> => JSON.stringify(await end.ask('events')).includes('established')
+    while (!(await isEstablished())) await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  await stop(...ends)
+})
+
 test('when a worker dies the plain data plane goes on with new sessions, and says so', seconds(15), async () => {
   const { a, b } = await twoEnds()
   ping('a', inside.b)

@@ -85,6 +85,8 @@ const allBackends: readonly CryptoBackend[] = ['openssl-raw', 'openssl-evp', 'wa
 const batch = 64
 /** A worker's garbage is short-lived, and of its 6 MiB little is its own; without limits V8 takes far more than it needs. */
 const heapLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 }
+/** Handshake messages kept until the workers run: far more than peers there are to greet in that moment. */
+const mostHeld = 64
 /** A worker that runs ends within microseconds; past this something holds it up, ms. */
 const stopPatience = 500
 
@@ -95,6 +97,11 @@ export class WorkerDataPlane implements DataPlane {
   readonly #ring: DatagramRing
   /** What is written to an eventfd. */
   readonly #one: NativeMemory
+  /**
+   * Handshake messages that came before the workers run. Answered at once, they would bring data that nobody opens, and
+   * with it the packet that shows the responder that the keys are held.
+   */
+  readonly #held: { readonly bytes: Uint8Array; readonly from: Endpoint }[] = []
   readonly #onExit = (): void => this.#stopWorkers()
   #offloads: string[] = []
   #backend: CryptoBackend | undefined
@@ -279,6 +286,7 @@ export class WorkerDataPlane implements DataPlane {
       worker.socket = fd
       this.#post(worker, { kind: 'start', socket: fd })
     }
+    this.#releaseHeld()
   }
 
   /** What a worker that died has left open. */
@@ -372,7 +380,13 @@ export class WorkerDataPlane implements DataPlane {
 
   /** WireGuard's messages, of the socket before it was lent and of the receive worker after. */
   #receive(bytes: Uint8Array, from: Endpoint): void {
-    if (bytes[0] !== 4) this.#listener({ kind: 'handshake-message', bytes, from })
+    if (bytes[0] === 4) return
+    if (this.#state.kind !== 'starting') this.#listener({ kind: 'handshake-message', bytes, from })
+    else if (this.#held.length < mostHeld) this.#held.push({ bytes: bytes.slice(), from })
+  }
+
+  #releaseHeld(): void {
+    for (const { bytes, from } of this.#held.splice(0)) this.#listener({ kind: 'handshake-message', bytes, from })
   }
 
   #drain(): void {
@@ -421,6 +435,7 @@ export class WorkerDataPlane implements DataPlane {
       plane.apply({ kind: 'add-peer', peer, allowedIps })
       plane.apply({ kind: 'set-endpoint', peer, endpoint, revision })
     }
+    this.#releaseHeld()
   }
 
   /** Both descriptors are our own again when this returns. */

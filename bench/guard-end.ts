@@ -85,21 +85,18 @@ const guard = new EmbeddedGuard({
   dataPlane,
 })
 const peers = []
-const events: string[] = []
 for (const { publicKey, endpoint, allowedIps } of options.peers) {
   const key = tunnelPublicKey(hexBytes(publicKey))
   if (key === undefined) throw new Error('a public key is 32 bytes')
   const peer = await guard.addPeer({ publicKey: key, presharedKey: undefined, allowedIps })
   const remote = endpoint ?? { address: '192.0.2.1', port: 9 }
   peer.use(fixedPath(remote), { initiate: endpoint !== undefined })
-  peer.subscribe(({ kind }) => events.push(kind))
   peers.push(peer)
 }
 say({ ready: true })
 
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'stats') say({ guard: guard.stats(), peers: peers.map((peer) => peer.stats()), cpu: process.cpuUsage() })
-  else if (line === 'events') say({ events })
   else if (line === 'status') say(guard.status())
   else if (line === 'fail-transmit' || line === 'fail-receive') {
     if (dataPlane instanceof WorkerDataPlane) dataPlane.breakWorker(line === 'fail-transmit' ? 'transmit' : 'receive')

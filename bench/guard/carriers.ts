@@ -97,11 +97,12 @@ export async function openTunnel(
   const close = (): Promise<void> => spaces.endPrograms()
   const pids: number[] = []
   let end: GuardEnd | undefined
+  const ends: GuardEnd[] = []
   for (const side of ['b', 'a'] as const) {
     if (carrier === 'ours') {
       end = await spaces.startEnd(side, { name: 'pgb0', port, mtu, plane: 'workers', ...endOf(side, between) })
       pids.unshift(end.child.pid ?? 0)
-      while ((await end.ask('status'))['dataPlane'] === 'starting') await pause(20)
+      ends.push(end)
     } else {
       const program = carrier === 'debian' ? debian : wireguardGo.newest
       const options = { program, name: wireguardGo.nextName(), port, mtu, ...endOf(side, between) }
@@ -109,6 +110,7 @@ export async function openTunnel(
     }
   }
   spaces.run('a', 'ping', ['-c', '1', '-w', '10', '-i', '0.2', inside.b])
+  for (const one of ends) while ((await one.ask('status'))['dataPlane'] !== 'workers') await pause(20)
   return { carrier, pids, address: inside.b, end, close }
 }
 

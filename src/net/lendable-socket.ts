@@ -71,6 +71,8 @@ export class LendableSocket implements DatagramSocket {
       const { socket } = this.#state
       const fd = this.#duplicate(socket.descriptor)
       this.#state = { kind: 'lent', fd, direct: new UdpDescriptor(this.#system, fd) }
+      // node:dgram sends at the next tick: what it was given must be out before it closes.
+      await new Promise((resolve) => setImmediate(resolve))
       // Closing node:dgram's descriptor leaves the socket: it has another now.
       await socket[Symbol.asyncDispose]()
     } else if (this.#state.kind === 'polled') {

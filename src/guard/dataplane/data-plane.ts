@@ -28,6 +28,16 @@ export interface DataKeypair {
   /** Packets sealed after which `usedUp` is reported, and after which the plane seals no more. */
   readonly rekeyAfterMessages: number
   readonly rejectAfterMessages: number
+  /** How far another plane has got with it: the next counter to send, and the one below which all count as received. */
+  readonly progress?: { readonly send: number; readonly receive: number }
+}
+
+/** A session as one plane leaves it to the next. */
+export interface HandedSession {
+  readonly peer: PeerId
+  readonly keypair: DataKeypair
+  /** The one in use for sending. */
+  readonly isSending: boolean
 }
 
 export type DataPlaneCommand =

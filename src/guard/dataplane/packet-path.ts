@@ -10,7 +10,7 @@ import { AllowedIps, type Prefix } from '../wireguard/allowed-ips.ts'
 import { QUEUE_LIMIT, REJECT_AFTER_TIME, UNANSWERED_AFTER } from '../wireguard/constants.ts'
 import { DropCounter } from '../wireguard/drop-counter.ts'
 import { ReplayWindow } from '../wireguard/replay-window.ts'
-import type { DataKeypair, DataPlaneCommand, PeerActivity, PeerId } from './data-plane.ts'
+import type { DataKeypair, DataPlaneCommand, HandedSession, PeerActivity, PeerId } from './data-plane.ts'
 import { ownerOfDestination, ownerOfSource, trimPadding } from './inner-packet.ts'
 import { decodeCounter, decodeReceiver, MAXIMUM_DATAGRAM, openTransport, sealTransport } from './transport.ts'
 
@@ -101,6 +101,32 @@ export class PacketPath {
     this.#changed.clear()
     this.#isUrgent = false
     return reports
+  }
+
+  /** Whether packets wait for a session. */
+  get hasWaiting(): boolean {
+    return [...this.#peers.values()].some(({ queue }) => queue.length > 0)
+  }
+
+  /** How every peer stands. */
+  activities(): readonly Report[] {
+    return [...this.#peers.values()].map((peer) => ({ peer: peer.id, activity: activityOf(peer) }))
+  }
+
+  /** All sessions, in the order of their installation. They are the caller's now: nothing more is sealed or opened here. */
+  handOver(): readonly HandedSession[] {
+    const sessions = [...this.#sessions.values()].sort((one, other) => one.order - other.order)
+    this.#sessions.clear()
+    const handed = sessions.map(({ peer, keypair, window, sendCounter }, at) => ({
+      peer: peer.id,
+      keypair: { ...keypair, progress: { send: sendCounter, receive: window.next } },
+      isSending: peer.sending === sessions[at],
+    }))
+    for (const peer of this.#peers.values()) {
+      peer.sessions.clear()
+      peer.sending = undefined
+    }
+    return handed
   }
 
   /** What was dropped without a peer to count it at. */
@@ -242,7 +268,9 @@ export class PacketPath {
 
   #install(peer: RoutedPeer, keypair: DataKeypair): void {
     this.#installed++
-    const session = { peer, keypair, window: new ReplayWindow(), order: this.#installed, sendCounter: 0 }
+    const window = new ReplayWindow()
+    window.startAt(keypair.progress?.receive ?? 0)
+    const session = { peer, keypair, window, order: this.#installed, sendCounter: keypair.progress?.send ?? 0 }
     peer.sessions.set(keypair.localIndex, session)
     this.#sessions.set(keypair.localIndex, session)
     peer.unansweredSince = undefined

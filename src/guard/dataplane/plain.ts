@@ -10,8 +10,8 @@ import type { Underlay } from '../../net/underlay.ts'
 import type { Clock } from '../../util/clock.ts'
 import { REPORT_INTERVAL } from '../wireguard/constants.ts'
 import { TRANSPORT } from '../wireguard/messages.ts'
-import type { DataPlane, DataPlaneCommand, DataPlaneEvent } from './data-plane.ts'
-import { PacketPath } from './packet-path.ts'
+import type { DataPlane, DataPlaneCommand, DataPlaneEvent, HandedSession } from './data-plane.ts'
+import { PacketPath, type Report } from './packet-path.ts'
 
 /** What the plane needs of the shared socket. */
 export type GuardUnderlay = Pick<Underlay, 'send' | 'route'>
@@ -58,6 +58,19 @@ export class PlainDataPlane implements DataPlane {
 
   dropped(): Readonly<Record<string, number>> {
     return this.#path.dropped()
+  }
+
+  /** Whether packets wait for a session. */
+  get hasWaiting(): boolean {
+    return this.#path.hasWaiting
+  }
+
+  /** Leaves everything to another plane, and is disposed. */
+  handOver(): { readonly sessions: readonly HandedSession[]; readonly activities: readonly Report[] } {
+    const activities = this.#path.activities()
+    const sessions = this.#path.handOver()
+    this[Symbol.dispose]()
+    return { sessions, activities }
   }
 
   [Symbol.dispose](): void {

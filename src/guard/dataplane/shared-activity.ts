@@ -65,6 +65,24 @@ export function createPeerRow(): Float64Array {
   return row
 }
 
+/** A peer that another plane has carried so far. Before the row is given to the workers. */
+export function seedPeerRow(row: Float64Array, activity: PeerActivity): void {
+  const set = (field: number, value: number | undefined): void => {
+    row[field] = value ?? Number.NaN
+  }
+  set(sent.lastAt, activity.lastSentAt)
+  set(sent.lastDataAt, activity.lastDataSentAt)
+  set(sent.firstDataAt, activity.unansweredSince)
+  set(sent.bytes, activity.sentBytes)
+  set(received.lastAt, activity.lastReceivedAt)
+  set(received.lastDataAt, activity.lastDataReceivedAt)
+  set(received.firstDataAt, activity.unacknowledgedSince)
+  set(received.confirmed, activity.confirmed)
+  set(received.bytes, activity.receivedBytes)
+  const drops = dropsOfPeer(row, 'received')
+  for (const [at, reason] of dropReasons.entries()) drops[at] = activity.dropped[reason] ?? 0
+}
+
 /** A worker's own counters of drops. */
 export function createDropRow(): Float64Array {
   return new Float64Array(new SharedArrayBuffer(dropReasons.length * 8))

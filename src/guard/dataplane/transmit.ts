@@ -216,7 +216,7 @@ export class Transmitter {
         created,
         rekeyAfterMessages,
         rejectAfterMessages,
-        counter: 0,
+        counter: command.nextCounter ?? 0,
       })
     }
     command.key.fill(0)

@@ -11,7 +11,8 @@ export interface Ipv4Endpoint {
 }
 
 export type WorkerCommand =
-  | { readonly kind: 'start'; readonly socket: number }
+  /** The descriptors, and whether the TUN takes merged UDP. */
+  | { readonly kind: 'start'; readonly socket: number; readonly tun: number; readonly mayMergeUdp: boolean }
   | { readonly kind: 'stop' }
   /** For tests: the worker ends as a bug would end it. */
   | { readonly kind: 'fail' }
@@ -39,6 +40,8 @@ export type WorkerCommand =
       readonly created: number
       readonly rekeyAfterMessages: number
       readonly rejectAfterMessages: number
+      /** Where to go on, when another plane has used it: the counter to send next, or above all that were received. */
+      readonly nextCounter?: number
     }
   | { readonly kind: 'use-keypair'; readonly peer: PeerId; readonly localIndex: number; readonly confirm: boolean }
   | { readonly kind: 'remove-keypair'; readonly peer: PeerId; readonly localIndex: number }
@@ -62,12 +65,10 @@ export type WorkerEvent =
 
 export interface WorkerSetup {
   readonly role: 'transmit' | 'receive'
-  readonly tun: number
   readonly interfaceName: string
   /** An eventfd that ends every wait. */
   readonly wake: number
   readonly mtu: number
-  readonly mayMergeUdp: boolean
   /** Control's clock minus the system's monotonic clock, ms. */
   readonly clockOffset: number
   readonly control: Int32Array

@@ -1,8 +1,9 @@
 /**
  * The data plane of two workers (Linux): one reads the TUN and writes the socket, one the other way round, and the main
- * thread only steers. It borrows both descriptors when the workers are ready; what comes in before then, and what is no
- * transport message, goes the usual way. When a worker cannot start or dies, both descriptors come back and the plain
- * data plane goes on: the peers are told to it again, their sessions are not, and are made anew.
+ * thread only steers. A tunnel begins on the plain data plane, so that nothing waits for threads to start; a moment after
+ * its first session the workers do, borrow both descriptors, and go on with the same sessions where the plain plane was.
+ * When a worker cannot start or dies, both descriptors come back and the plain data plane goes on: the peers are told to
+ * it again, their sessions are not, and are made anew, so that no counter is used twice.
  */
 
 import { Worker } from 'node:worker_threads'
@@ -11,16 +12,17 @@ import { errorMessage } from '../../api/errors.ts'
 import type { GuardStatus } from '../../api/roles.ts'
 import { c, type NativeMemory, type SystemCalls } from '../../net/ffi.ts'
 import { assertNever } from '../../util/assert-never.ts'
-import type { Clock } from '../../util/clock.ts'
+import { type Clock, delay } from '../../util/clock.ts'
 import { type Logger, silentLogger } from '../../util/logger.ts'
 import { runInBackground } from '../../util/run-in-background.ts'
 import type { Prefix } from '../wireguard/allowed-ips.ts'
 import { REPORT_INTERVAL } from '../wireguard/constants.ts'
+import { sumCounts } from '../wireguard/drop-counter.ts'
 import type { CryptoBackend } from './aead/aead.ts'
-import type { DataPlane, DataPlaneCommand, DataPlaneEvent, PeerId } from './data-plane.ts'
+import type { DataPlane, DataPlaneCommand, DataPlaneEvent, PeerActivity, PeerId } from './data-plane.ts'
 import { DatagramRing } from './datagram-ring.ts'
 import { type GuardUnderlay, type PacketDevice, PlainDataPlane, plainStatus } from './plain.ts'
-import { createDropRow, createPeerRow, readActivity, readDrops, versionOf } from './shared-activity.ts'
+import { createDropRow, createPeerRow, readActivity, readDrops, seedPeerRow, versionOf } from './shared-activity.ts'
 import {
   control,
   type Ipv4Endpoint,
@@ -67,7 +69,7 @@ interface PlaneWorker {
   readonly role: WorkerSetup['role']
   readonly thread: Worker
   /** Its descriptors; it closes them itself unless it dies. */
-  readonly tun: number
+  tun: number | undefined
   socket: number | undefined
   readonly wake: number
   readonly control: Int32Array
@@ -76,7 +78,9 @@ interface PlaneWorker {
 }
 
 type State =
-  | { readonly kind: 'starting' | 'workers'; readonly workers: readonly PlaneWorker[] }
+  /** No session yet, or the workers are not ready. */
+  | { readonly kind: 'starting'; readonly plane: PlainDataPlane; readonly workers: readonly PlaneWorker[] }
+  | { readonly kind: 'workers'; readonly workers: readonly PlaneWorker[] }
   | { readonly kind: 'plain'; readonly plane: PlainDataPlane }
   | { readonly kind: 'disposed' }
 
@@ -85,8 +89,11 @@ const allBackends: readonly CryptoBackend[] = ['openssl-raw', 'openssl-evp', 'wa
 const batch = 64
 /** A worker's garbage is short-lived, and of its 6 MiB little is its own; without limits V8 takes far more than it needs. */
 const heapLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 }
-/** Handshake messages kept until the workers run: far more than peers there are to greet in that moment. */
-const mostHeld = 64
+/** From the first session to the start of the threads, ms: what waited for the session goes first. */
+const startDelay = 150
+/** Packets that wait for a session are not handed over: so long they may hold up the workers, ms. */
+const waitingPatience = 1000
+const waitingInterval = 20
 /** A worker that runs ends within microseconds; past this something holds it up, ms. */
 const stopPatience = 500
 
@@ -94,39 +101,37 @@ export class WorkerDataPlane implements DataPlane {
   readonly #options: WorkerDataPlaneOptions
   readonly #logger: Logger
   readonly #peers: Map<PeerId, PlanePeer> = new Map()
+  readonly #ringMemory: SharedArrayBuffer
   readonly #ring: DatagramRing
   /** What is written to an eventfd. */
   readonly #one: NativeMemory
-  /**
-   * Handshake messages that came before the workers run. Answered at once, they would bring data that nobody opens, and
-   * with it the packet that shows the responder that the keys are held.
-   */
-  readonly #held: { readonly bytes: Uint8Array; readonly from: Endpoint }[] = []
   readonly #onExit = (): void => this.#stopWorkers()
   #offloads: string[] = []
+  /** By the plain plane, before the workers took over. */
+  #droppedBefore: Readonly<Record<string, number>> = {}
   #backend: CryptoBackend | undefined
   #state: State
-  #route: Disposable
+  #route: Disposable | undefined
   #listener: (event: DataPlaneEvent) => void = () => {}
   #timer: { readonly isNow: boolean; readonly handle: Disposable } | undefined
   #isDraining = false
+  #starting: Disposable | undefined
 
   constructor(options: WorkerDataPlaneOptions) {
     this.#options = options
     this.#logger = options.logger ?? silentLogger
-    this.#route = options.underlay.route('wireguard', (bytes, from) => this.#receive(bytes, from))
     this.#one = options.system.allocate(8)
     this.#one.view.setBigUint64(0, 1n, true)
-    const ring = DatagramRing.memory()
-    this.#ring = new DatagramRing(ring)
+    this.#ringMemory = DatagramRing.memory()
+    this.#ring = new DatagramRing(this.#ringMemory)
     process.on('exit', this.#onExit)
-    this.#state = { kind: 'starting', workers: this.#startWorkers(ring) }
+    this.#state = { kind: 'starting', plane: new PlainDataPlane(options), workers: [] }
   }
 
   get status(): GuardStatus {
     switch (this.#state.kind) {
       case 'starting':
-        return { dataPlane: 'starting', implementation: undefined, offloads: [] }
+        return this.#state.workers.length === 0 ? plainStatus : { ...plainStatus, dataPlane: 'starting' }
       case 'workers':
         return { dataPlane: 'workers', implementation: this.#backend, offloads: [...this.#offloads] }
       case 'plain':
@@ -139,13 +144,16 @@ export class WorkerDataPlane implements DataPlane {
 
   listen(listener: (event: DataPlaneEvent) => void): void {
     this.#listener = listener
-    if (this.#state.kind === 'plain') this.#state.plane.listen(listener)
+    if (this.#state.kind === 'starting' || this.#state.kind === 'plain') this.#state.plane.listen(listener)
   }
 
   apply(command: DataPlaneCommand): void {
     this.#remember(command)
     switch (this.#state.kind) {
       case 'starting':
+        this.#state.plane.apply(command)
+        if (command.kind === 'use-keypair') this.#startLater()
+        break
       case 'workers':
         this.#command(this.#state.workers, command)
         this.#schedule(false)
@@ -161,16 +169,16 @@ export class WorkerDataPlane implements DataPlane {
   }
 
   dropped(): Readonly<Record<string, number>> {
-    if (this.#state.kind === 'plain') return this.#state.plane.dropped()
     if (this.#state.kind === 'disposed') return {}
-    return readDrops(...this.#state.workers.map(({ drops }) => drops))
+    if (this.#state.kind !== 'workers') return this.#state.plane.dropped()
+    return sumCounts(this.#droppedBefore, readDrops(...this.#state.workers.map(({ drops }) => drops)))
   }
 
   [Symbol.dispose](): void {
     const state = this.#state
     if (state.kind === 'disposed') return
     this.#end()
-    if (state.kind === 'plain') state.plane[Symbol.dispose]()
+    if (state.kind !== 'workers') state.plane[Symbol.dispose]()
     this.#state = { kind: 'disposed' }
     process.off('exit', this.#onExit)
   }
@@ -181,27 +189,26 @@ export class WorkerDataPlane implements DataPlane {
     for (const worker of this.#state.workers) if (worker.role === role) this.#post(worker, { kind: 'fail' })
   }
 
-  #startWorkers(ring: SharedArrayBuffer): readonly PlaneWorker[] {
+  #startLater(): void {
+    this.#starting ??= this.#options.clock.after(startDelay, () => {
+      if (this.#state.kind === 'starting') this.#state = { ...this.#state, workers: this.#startWorkers() }
+    })
+  }
+
+  #startWorkers(): readonly PlaneWorker[] {
     const { system, clock, tun, backends = allBackends } = this.#options
-    const first = tun.lend()
-    const second = tun.lend()
-    const { offloads } = first
-    if (offloads.tcp) this.#offloads.push('tso')
-    if (offloads.udp) this.#offloads.push('uso')
+    const ring = this.#ringMemory
     const [seconds, nanoseconds] = process.hrtime()
     const clockOffset = clock.now() - (seconds * 1000 + nanoseconds / 1e6)
     return (['transmit', 'receive'] as const).map((role): PlaneWorker => {
       const wake = system.eventfd(0, c.O_CLOEXEC | c.O_NONBLOCK)
       const drops = createDropRow()
       const shared = new Int32Array(new SharedArrayBuffer(16))
-      const lent = role === 'transmit' ? first : second
       const setup: WorkerSetup = {
         role,
-        tun: lent.fd,
         interfaceName: tun.name,
         wake,
         mtu: tun.mtu,
-        mayMergeUdp: offloads.udp,
         clockOffset,
         control: shared,
         drops,
@@ -216,7 +223,7 @@ export class WorkerDataPlane implements DataPlane {
       const worker: PlaneWorker = {
         role,
         thread,
-        tun: lent.fd,
+        tun: undefined,
         socket: undefined,
         wake,
         control: shared,
@@ -241,7 +248,7 @@ export class WorkerDataPlane implements DataPlane {
         this.#backend = event.backend
         for (const reason of event.refused) this.#logger.info('cipher not used', { worker: worker.role, reason })
         if (this.#state.workers.every(({ isReady }) => isReady))
-          runInBackground(this.#lendSocket(this.#state.workers), (error) => this.#fallBack(errorMessage(error)))
+          runInBackground(this.#takeOver(this.#state.workers), (error) => this.#fallBack(errorMessage(error)))
         break
       case 'started':
         this.#offloads.push(...event.offloads)
@@ -272,28 +279,54 @@ export class WorkerDataPlane implements DataPlane {
     }
   }
 
-  async #lendSocket(workers: readonly PlaneWorker[]): Promise<void> {
-    const { socket, system } = this.#options
+  /** The workers go on with the sessions of the plain plane, from where it was. */
+  async #takeOver(workers: readonly PlaneWorker[]): Promise<void> {
+    const { socket, system, clock, tun, underlay } = this.#options
+    const patience = clock.now() + waitingPatience
+    while (this.#state.kind === 'starting' && this.#state.plane.hasWaiting && clock.now() < patience)
+      await delay(clock, waitingInterval)
     const lent = await Promise.all(workers.map(async () => socket.lend()))
     if (this.#state.kind !== 'starting') {
       for (const fd of lent) system.close(fd)
       socket.giveBack()
       return
     }
+    const { plane } = this.#state
+    this.#droppedBefore = plane.dropped()
+    const { sessions, activities } = plane.handOver()
     this.#state = { kind: 'workers', workers }
-    for (const [at, worker] of workers.entries()) {
-      const fd = lent[at] ?? -1
-      worker.socket = fd
-      this.#post(worker, { kind: 'start', socket: fd })
+    this.#route = underlay.route('wireguard', (bytes, from) => this.#receive(bytes, from))
+    for (const { peer: id, activity } of activities) this.#handOverPeer(workers, id, activity)
+    for (const { peer, keypair, isSending } of sessions) {
+      this.#command(workers, { kind: 'install-keypair', peer, keypair })
+      const { localIndex } = keypair
+      if (isSending) this.#command(workers, { kind: 'use-keypair', peer, localIndex, confirm: false })
     }
-    this.#releaseHeld()
+    // Last: what they read before they know the peers would be nobody's.
+    for (const [at, worker] of workers.entries()) {
+      const { fd, offloads } = tun.lend()
+      worker.tun = fd
+      worker.socket = lent[at] ?? -1
+      this.#offloads = [...(offloads.tcp ? ['tso'] : []), ...(offloads.udp ? ['uso'] : [])]
+      this.#post(worker, { kind: 'start', socket: worker.socket, tun: fd, mayMergeUdp: offloads.udp })
+    }
+  }
+
+  #handOverPeer(workers: readonly PlaneWorker[], id: PeerId, activity: PeerActivity): void {
+    const peer = this.#peers.get(id)
+    if (peer === undefined) return
+    const { allowedIps, revision } = peer
+    seedPeerRow(peer.row, activity)
+    peer.endpoint = activity.endpoint
+    this.#command(workers, { kind: 'add-peer', peer: id, allowedIps })
+    this.#command(workers, { kind: 'set-endpoint', peer: id, endpoint: activity.endpoint, revision })
   }
 
   /** What a worker that died has left open. */
   #closeAfter(worker: PlaneWorker): void {
     const { system } = this.#options
     if (Atomics.load(worker.control, control.stopped) === 0) {
-      system.close(worker.tun)
+      if (worker.tun !== undefined) system.close(worker.tun)
       if (worker.socket !== undefined) system.close(worker.socket)
     }
     system.close(worker.wake)
@@ -320,10 +353,11 @@ export class WorkerDataPlane implements DataPlane {
       case 'set-endpoint':
         return { ...command, endpoint: encodeEndpoint(command.endpoint) }
       case 'install-keypair': {
-        const { sendKey, receiveKey, localIndex, remoteIndex, ...limits } = command.keypair
+        const { sendKey, receiveKey, localIndex, remoteIndex, progress, ...limits } = command.keypair
         const key = new Uint8Array(new SharedArrayBuffer(32))
         key.set((role === 'transmit' ? sendKey : receiveKey).reveal())
-        return { kind: command.kind, peer: command.peer, localIndex, remoteIndex, key, ...limits }
+        const nextCounter = (role === 'transmit' ? progress?.send : progress?.receive) ?? 0
+        return { kind: command.kind, peer: command.peer, localIndex, remoteIndex, key, nextCounter, ...limits }
       }
       case 'set-allowed-ips':
       case 'remove-peer':
@@ -372,7 +406,7 @@ export class WorkerDataPlane implements DataPlane {
     if (sameEndpoint(peer.endpoint, endpoint)) return
     peer.endpoint = endpoint
     peer.version = -1
-    if (this.#state.kind !== 'starting' && this.#state.kind !== 'workers') return
+    if (this.#state.kind !== 'workers') return
     for (const worker of this.#state.workers)
       if (worker.role === 'transmit') this.#post(worker, { kind: 'set-endpoint', peer: id, endpoint: to, revision })
     this.#report()
@@ -380,13 +414,7 @@ export class WorkerDataPlane implements DataPlane {
 
   /** WireGuard's messages, of the socket before it was lent and of the receive worker after. */
   #receive(bytes: Uint8Array, from: Endpoint): void {
-    if (bytes[0] === 4) return
-    if (this.#state.kind !== 'starting') this.#listener({ kind: 'handshake-message', bytes, from })
-    else if (this.#held.length < mostHeld) this.#held.push({ bytes: bytes.slice(), from })
-  }
-
-  #releaseHeld(): void {
-    for (const { bytes, from } of this.#held.splice(0)) this.#listener({ kind: 'handshake-message', bytes, from })
+    if (bytes[0] !== 4) this.#listener({ kind: 'handshake-message', bytes, from })
   }
 
   #drain(): void {
@@ -412,7 +440,7 @@ export class WorkerDataPlane implements DataPlane {
   #report(): void {
     this.#timer?.handle[Symbol.dispose]()
     this.#timer = undefined
-    if (this.#state.kind !== 'starting' && this.#state.kind !== 'workers') return
+    if (this.#state.kind !== 'workers') return
     // Before the rows are read: what changes from now on is told again.
     for (const { control: shared } of this.#state.workers) Atomics.store(shared, control.reported, 0)
     for (const peer of [...this.#peers.values()]) {
@@ -425,9 +453,14 @@ export class WorkerDataPlane implements DataPlane {
   }
 
   #fallBack(reason: string): void {
-    if (this.#state.kind !== 'starting' && this.#state.kind !== 'workers') return
+    const state = this.#state
+    if (state.kind !== 'starting' && state.kind !== 'workers') return
     this.#logger.warn('data plane in the main thread from now on', { reason })
     this.#end()
+    if (state.kind === 'starting') {
+      this.#state = { kind: 'plain', plane: state.plane }
+      return
+    }
     const plane = new PlainDataPlane(this.#options)
     this.#state = { kind: 'plain', plane }
     plane.listen(this.#listener)
@@ -435,17 +468,17 @@ export class WorkerDataPlane implements DataPlane {
       plane.apply({ kind: 'add-peer', peer, allowedIps })
       plane.apply({ kind: 'set-endpoint', peer, endpoint, revision })
     }
-    this.#releaseHeld()
   }
 
   /** Both descriptors are our own again when this returns. */
   #end(): void {
     this.#stopWorkers()
-    if (this.#state.kind === 'workers')
-      for (const { control: shared } of this.#state.workers) Atomics.wait(shared, control.stopped, 0, stopPatience)
+    this.#starting?.[Symbol.dispose]()
+    if (this.#state.kind !== 'workers') return
+    for (const { control: shared } of this.#state.workers) Atomics.wait(shared, control.stopped, 0, stopPatience)
     this.#timer?.handle[Symbol.dispose]()
     this.#timer = undefined
-    this.#route[Symbol.dispose]()
+    this.#route?.[Symbol.dispose]()
     this.#options.tun.giveBack()
     this.#options.socket.giveBack()
   }

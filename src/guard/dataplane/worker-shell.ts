@@ -38,6 +38,7 @@ class WorkerLoop {
   readonly #early: PeerCommand[] = []
   #half: Transmitter | Receiver | undefined
   #socket = -1
+  #tun = -1
   #taken = 0
   #isStopped = false
   #mtuAt = 0
@@ -69,7 +70,7 @@ class WorkerLoop {
   end(): void {
     this.#half?.clear()
     if (this.#socket !== -1) this.#system.close(this.#socket)
-    this.#system.close(this.#setup.tun)
+    if (this.#tun !== -1) this.#system.close(this.#tun)
     Atomics.store(this.#setup.control, control.stopped, 1)
     Atomics.notify(this.#setup.control, control.stopped)
   }
@@ -88,7 +89,7 @@ class WorkerLoop {
   #obey(command: WorkerCommand): void {
     switch (command.kind) {
       case 'start':
-        this.#start(command.socket)
+        this.#start(command)
         break
       case 'stop':
         this.#isStopped = true
@@ -101,13 +102,15 @@ class WorkerLoop {
     }
   }
 
-  #start(socket: number): void {
+  #start({ socket, tun, mayMergeUdp }: Extract<WorkerCommand, { kind: 'start' }>): void {
     this.#socket = socket
-    const { role, ring, mayMergeUdp } = this.#setup
+    this.#tun = tun
+    const { role, ring } = this.#setup
+    const context = createContext({ ...this.#context, tun })
     this.#half =
       role === 'transmit'
-        ? new Transmitter(this.#context, socket)
-        : new Receiver(this.#context, { socket, ring: new DatagramRing(ring), mayMergeUdp })
+        ? new Transmitter(context, socket)
+        : new Receiver(context, { socket, ring: new DatagramRing(ring), mayMergeUdp })
     this.#report({ kind: 'started', offloads: this.#half.offloads })
     for (const command of this.#early.splice(0)) this.#half.apply(command)
   }
@@ -134,7 +137,7 @@ class WorkerLoop {
 
   #poll(own: boolean, timeout: number): void {
     const { view, base } = this.#context.memory
-    const descriptor = this.#setup.role === 'transmit' ? this.#setup.tun : this.#socket
+    const descriptor = this.#setup.role === 'transmit' ? this.#tun : this.#socket
     view.setInt32(pollAt + pollEntry, own && !this.#isDown ? descriptor : -1, true)
     view.setInt16(pollAt + 6, 0, true)
     if (this.#system.poll(base + pollAt, 2, timeout) <= 0) return
@@ -190,8 +193,8 @@ async function main(setup: WorkerSetup): Promise<void> {
   const offset = setup.clockOffset + monotonic() - systemClock.now()
   const post = (event: WorkerEvent): void => parentPort?.postMessage(event)
   const now = (): number => systemClock.now() + offset
-  const { tun, mtu, control: shared, drops } = setup
-  const context = createContext({ system, memory, backend, tun, mtu, now, post, control: shared, drops })
+  const { mtu, control: shared, drops } = setup
+  const context = createContext({ system, memory, backend, tun: -1, mtu, now, post, control: shared, drops })
   warmUp(setup.role, context, warmUpEffort)
   await keepHeapSmall()
   post({ kind: 'ready', backend: backend.name, refused })

@@ -78,3 +78,16 @@ test('it decides as a list of everything received would', () => {
     }),
   )
 })
+
+test('a window that starts anywhere has received all below, and nothing from there on', () => {
+  for (const next of [0, 1, 31, 32, 33, 8191, 8192, 100_000, 2 ** 40 + 17]) {
+    const window = new ReplayWindow()
+    window.startAt(next)
+    assert.equal(window.next, next)
+    for (const back of [1, 2, 31, 32, 33, 8159, 8160, 9000]) if (back <= next) assert.ok(!window.allows(next - back))
+    window.mark(next + 40)
+    for (let counter = next; counter < next + 40; counter++) assert.ok(window.allows(counter))
+    assert.ok(!window.allows(next + 40))
+    for (const back of [1, 2, 31, 32, 33, 8000]) if (back <= next) assert.ok(!window.allows(next - back))
+  }
+})

@@ -14,6 +14,19 @@ export class ReplayWindow {
   /** The highest counter received, -1 at first. */
   #highest = -1
 
+  /** One above the highest counter received. */
+  get next(): number {
+    return this.#highest + 1
+  }
+
+  /** Of a window that is new: everything below counts as received. */
+  startAt(next: number): void {
+    if (next <= 0) return
+    this.#ring.fill(0xffff_ffff)
+    this.#ring[wordOf(next)] = bitOf(next) - 1
+    this.#highest = next - 1
+  }
+
   /** Whether the counter is new and not too old. Changes nothing: the packet is not authenticated yet. */
   allows(counter: number): boolean {
     if (counter > this.#highest) return true

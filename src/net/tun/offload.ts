@@ -75,13 +75,14 @@ export class OffloadTun implements Tun {
 
   /** Turns the offloads on. Until `giveBack`, nobody else reads. */
   lend(): LentTun {
+    this.#polled.pause()
     const offloads = this.#setOffloads()
     const fd = this.#system.duplicate(this.#fd)
     if (fd === -1) throw new Error(`the interface was not lent: ${describeErrno(this.#system.errno())}`)
     return { fd, offloads }
   }
 
-  /** From now on `receive` works again; the borrower has stopped. */
+  /** From now on `receive` works again, called anew; the borrower has stopped. */
   giveBack(): void {
     this.#system.ioctl(this.#fd, setOffload, 0)
   }

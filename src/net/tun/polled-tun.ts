@@ -78,6 +78,12 @@ export class PolledTun implements Tun {
     if (this.#reading.kind === 'idle') this.#listen()
   }
 
+  /** Nobody reads until `receive` is called again. */
+  pause(): void {
+    this.#stop()
+    if (this.#reading.kind === 'polled' || this.#reading.kind === 'paused') this.#reading = { kind: 'idle' }
+  }
+
   stats(): TunStats {
     return { received: this.#received, written: this.#written, dropped: { ...this.#dropped } }
   }

@@ -35,8 +35,8 @@ test('a device with wireguard-go: pairs, connects, moves, outlives its program, 
   assert.ok(result.addressChangeGap < 6000, `${result.addressChangeGap} ms after the change of address`)
 
   // The first time all is made anew at once, the second time a second later.
-  assert.ok(result.programKilledGap < 1000, `${result.programKilledGap} ms after the program was killed`)
-  assert.ok(result.interfaceDeletedGap < 3000, `${result.interfaceDeletedGap} ms after the interface was deleted`)
+  assert.ok(result.programKilledGap < 3000, `${result.programKilledGap} ms after the program was killed`)
+  assert.ok(result.interfaceDeletedGap < 6000, `${result.interfaceDeletedGap} ms after the interface was deleted`)
   assert.equal(new Set(result.programs).size, 3, 'one program after the other, and one at a time')
 
   assert.deepEqual(result.leftByStop, nothing)

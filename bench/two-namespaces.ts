@@ -159,3 +159,10 @@ export class GuardEnd {
     return this.answer()
   }
 }
+
+/** A moment after its first session the workers go on with an end's tunnel. */
+export async function untilWorkers(...ends: readonly GuardEnd[]): Promise<void> {
+  for (const end of ends) {
+    while ((await end.ask('status'))['dataPlane'] !== 'workers') await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}

@@ -4,11 +4,10 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { importKeyPair } from '../../src/guard/wireguard/crypto.ts'
 import { toHex } from '../../src/util/bytes.ts'
-import { type GuardEnd, outside, type Side, type TwoNamespaces } from '../two-namespaces.ts'
+import { type GuardEnd, outside, type Side, type TwoNamespaces, untilWorkers } from '../two-namespaces.ts'
 import { startWireguardGo } from '../wireguard-go.ts'
 
 export type Carrier = 'ours' | 'newest' | 'debian' | 'raw'
@@ -110,7 +109,7 @@ export async function openTunnel(
     }
   }
   spaces.run('a', 'ping', ['-c', '1', '-w', '10', '-i', '0.2', inside.b])
-  for (const one of ends) while ((await one.ask('status'))['dataPlane'] !== 'workers') await pause(20)
+  await untilWorkers(...ends)
   return { carrier, pids, address: inside.b, end, close }
 }
 

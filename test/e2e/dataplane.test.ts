@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs'
 import { after, afterEach, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { GuardEndOptions } from '../../bench/guard-end.ts'
-import { type GuardEnd, outside, type Side, TwoNamespaces } from '../../bench/two-namespaces.ts'
+import { type GuardEnd, outside, type Side, TwoNamespaces, untilWorkers } from '../../bench/two-namespaces.ts'
 import { startWireguardGo } from '../../bench/wireguard-go.ts'
 import { importKeyPair } from '../../src/guard/wireguard/crypto.ts'
 import { toHex } from '../../src/util/bytes.ts'
@@ -85,13 +85,6 @@ async function transfer(bytes: number, family: 4 | 6 = 4): Promise<void> {
 /** Waits for the tunnel, not for a time: every second or less a new try. */
 function ping(from: Side, to: string, options: readonly string[] = []): string {
   return spaces.run(from, 'ping', ['-c', '1', '-w', '8', '-i', '0.2', ...options, to])
-}
-
-/** A moment after the first session the workers go on with it. */
-async function untilWorkers(...ends: readonly GuardEnd[]): Promise<void> {
-  for (const end of ends) {
-    while ((await end.ask('status'))['dataPlane'] !== 'workers') await new Promise((resolve) => setTimeout(resolve, 20))
-  }
 }
 
 const seconds = (value: number): { readonly timeout: number } => ({ timeout: value * 1000 })

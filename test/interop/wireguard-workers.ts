@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { type GuardEnd, outside, type Side, sides, TwoNamespaces } from '../../bench/two-namespaces.ts'
+import { type GuardEnd, outside, type Side, sides, TwoNamespaces, untilWorkers } from '../../bench/two-namespaces.ts'
 import { startWireguardGo } from '../../bench/wireguard-go.ts'
 import { importKeyPair } from '../../src/guard/wireguard/crypto.ts'
 import { toHex } from '../../src/util/bytes.ts'
@@ -69,7 +69,7 @@ async function open(spaces: TwoNamespaces, beginner: Beginner, mtu: number): Pro
   await startWireguardGo(spaces, 'b', { ...program, ...endOf('b', beginner === 'wireguard-go') })
   const first: Side = beginner === 'we' ? 'a' : 'b'
   spaces.run(first, 'ping', ['-c', '1', '-w', '8', '-i', '0.2', inside[4][first === 'a' ? 'b' : 'a']])
-  assert.equal((await a.ask('status'))['dataPlane'], 'workers')
+  await untilWorkers(a)
   return { spaces, a }
 }
 

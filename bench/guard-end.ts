@@ -7,7 +7,6 @@
 import { createInterface } from 'node:readline'
 import type { Endpoint } from '../src/api/endpoint.ts'
 import { SecretKey, tunnelPublicKey } from '../src/api/keys.ts'
-import type { Path } from '../src/api/roles.ts'
 import type { CryptoBackend } from '../src/guard/dataplane/aead/aead.ts'
 import { openDataPlane } from '../src/guard/dataplane/choose-shell.ts'
 import { PlainDataPlane } from '../src/guard/dataplane/plain.ts'
@@ -19,6 +18,7 @@ import { openOffloadTun } from '../src/net/tun/offload.ts'
 import { Underlay } from '../src/net/underlay.ts'
 import { systemClock } from '../src/util/clock.ts'
 import { systemRandom } from '../src/util/random.ts'
+import { fixedPath } from './fixed-path.ts'
 
 export interface GuardEndPeer {
   /** 64 hex digits. */
@@ -44,18 +44,6 @@ const options: GuardEndOptions = JSON.parse(process.argv[2] ?? '{}')
 
 function hexBytes(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text, 'hex'))
-}
-
-/** Nobody punched: the peer is where it is said to be. */
-function fixedPath(remote: Endpoint): Path {
-  return {
-    status: () => ({ kind: 'cached', remote, mapped: undefined, roundTrip: 0 }),
-    lost: new Promise(() => {}),
-    subscribe: () => ({ [Symbol.dispose]: () => {} }),
-    check: () => {},
-    acceptResume: () => ({ [Symbol.dispose]: () => {} }),
-    [Symbol.asyncDispose]: async () => {},
-  }
 }
 
 const say = (value: unknown): void => console.log(JSON.stringify(value))

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline'
 import type { Endpoint } from '../../src/api/endpoint.ts'
 import { hostPrefix } from '../../src/api/ip-prefix.ts'
 import { SecretKey, tunnelPublicKey } from '../../src/api/keys.ts'
-import type { GuardEvent, GuardPeer, Path } from '../../src/api/roles.ts'
+import type { GuardEvent, GuardPeer } from '../../src/api/roles.ts'
 import { openOpenvpnGuard } from '../../src/device/guards/openvpn.ts'
 import { createCertificate } from '../../src/guard/openvpn/certificate.ts'
 import { certificateSeed } from '../../src/guard/openvpn/keys.ts'
@@ -18,6 +18,7 @@ import { importKeyPair } from '../../src/guard/wireguard/crypto.ts'
 import { bindUdpSocket } from '../../src/net/udp-socket.ts'
 import { undoLeftovers } from '../../src/net/undo-log.ts'
 import { Opened } from '../../src/util/opened.ts'
+import { fixedPath } from '../fixed-path.ts'
 
 export interface OpenvpnEndPeer {
   /** 64 hex digits: the peer's own, of which its public key and its certificate are made here. */
@@ -47,17 +48,6 @@ const startedAt = performance.now()
 
 function hexBytes(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text, 'hex'))
-}
-
-function fixedPath(remote: Endpoint): Path {
-  return {
-    status: () => ({ kind: 'cached', remote, mapped: undefined, roundTrip: 0 }),
-    lost: new Promise(() => {}),
-    subscribe: () => ({ [Symbol.dispose]: () => {} }),
-    check: () => {},
-    acceptResume: () => ({ [Symbol.dispose]: () => {} }),
-    [Symbol.asyncDispose]: async () => {},
-  }
 }
 
 const lines: string[] = []

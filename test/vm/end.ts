@@ -15,7 +15,6 @@ import { importKeyPair } from '../../src/guard/wireguard/crypto.ts'
 import { bindUdpSocket } from '../../src/net/udp-socket.ts'
 import { IcePuncher } from '../../src/punch/puncher.ts'
 import { assertNever } from '../../src/util/assert-never.ts'
-import { delay } from '../../src/util/clock.ts'
 import { Listeners } from '../../src/util/listeners.ts'
 import { Opened } from '../../src/util/opened.ts'
 import { runInBackground } from '../../src/util/run-in-background.ts'
@@ -151,8 +150,6 @@ async function openPeer(opened: Opened) {
   const peer = await guard.addPeer({ publicKey, presharedKey, allowedIps })
   peer.subscribe(({ kind }) => say({ kind }))
   await device.interface.setRoutes('peer', { interfaceName: peer.interfaceName, cidrs: allowedIps })
-  // Until its workers run, the embedded guard answers handshakes and loses packets; a session would ask again.
-  while (guard.status().dataPlane === 'starting') await delay(clock, 50)
   say({ kind: 'ready', status: guard.status() })
   return { puncher, peer }
 }

@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict'
 import { access } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { runCommand } from '../../src/net/run-command.ts'
 import { inner, ours, TunnelWorld, type TunnelWorldOptions, theirs } from './peers/tunnel-world.ts'
 import type { InteropScenario } from './scenario.ts'
@@ -57,10 +58,10 @@ async function connect(world: TunnelWorld, within = 5_000): Promise<number> {
 
 /** Both directions, both families, nothing lost. */
 async function pingBothWays(world: TunnelWorld): Promise<void> {
-  assert.equal(await world.ping('a', inner.theirs, { count: 10 }), 10)
-  assert.equal(await world.ping('b', inner.ours, { count: 10 }), 10)
-  assert.equal(await world.ping('a', inner.theirsIpv6, { count: 10 }), 10)
-  assert.equal(await world.ping('b', inner.oursIpv6, { count: 10 }), 10)
+  assert.equal(await world.ping('a', inner.theirs, { count: 10 }), 10, 'ours to theirs, IPv4')
+  assert.equal(await world.ping('b', inner.ours, { count: 10 }), 10, 'theirs to ours, IPv4')
+  assert.equal(await world.ping('a', inner.theirsIpv6, { count: 10 }), 10, 'ours to theirs, IPv6')
+  assert.equal(await world.ping('b', inner.oursIpv6, { count: 10 }), 10, 'theirs to ours, IPv6')
 }
 
 async function transferBothWays(world: TunnelWorld): Promise<string> {
@@ -175,12 +176,15 @@ export const scenarios: readonly InteropScenario[] = [
 
   scenario('wireguard-go is under load: we answer its cookie', {}, async (world) => {
     const seen = world.replies.length
-    for (let tries = 1; tries <= 20; tries++) {
+    for (let tries = 1; tries <= 100; tries++) {
       world.order({ kind: 'flood', count: 4_000, remote: theirs })
+      // Its load lasts for a second, the full receive buffer that would swallow our initiation for a moment only.
+      await delay(30)
       world.order({ kind: 'use', remote: theirs, initiate: true })
+      await delay(30)
       const { initiationsWithCookie, received } = await world.stats()
       if (initiationsWithCookie === 0) continue
-      await world.reply('established', { seen, within: 5_000 })
+      await world.reply('established', { seen, within: 15_000 })
       return `${received[3]} cookie replies received, ${initiationsWithCookie} initiations with mac2`
     }
     throw new Error('wireguard-go never asked for a cookie')

@@ -28,6 +28,10 @@ export interface SystemCalls {
   duplicate(fd: number): number
   eventfd(value: number, flags: number): number
   poll(fds: number, count: number, timeout: number): number
+  memfd_create(name: string, flags: number): number
+  ftruncate(fd: number, length: number): number
+  mmap(address: number, length: number, protection: number, flags: number, fd: number, offset: number): number
+  munmap(address: number, length: number): number
   epoll_create1(flags: number): number
   epoll_ctl(epoll: number, operation: number, fd: number, event: number): number
   epoll_wait(epoll: number, events: number, count: number, timeout: number): number
@@ -72,6 +76,12 @@ export const c = {
   O_NONBLOCK: 0o4000,
   O_CLOEXEC: 0o2000000,
   F_DUPFD_CLOEXEC: 1030,
+  MFD_CLOEXEC: 1,
+  PROT_READ: 1,
+  PROT_WRITE: 2,
+  MAP_SHARED: 1,
+  MAP_FIXED: 0x10,
+  MAP_FIXED_NOREPLACE: 0x10_0000,
   POLLIN: 1,
   POLLOUT: 4,
   EPOLL_CTL_ADD: 1,
@@ -233,6 +243,10 @@ function declare(koffi: Koffi): SystemCalls {
     duplicate: (from) => fcntl(from, c.F_DUPFD_CLOEXEC, 'int', 0),
     eventfd: libc.func('eventfd', 'int', ['uint', 'int']),
     poll: libc.func('poll', 'int', [pointer, 'ulong', 'int']),
+    memfd_create: libc.func('memfd_create', 'int', ['str', 'uint']),
+    ftruncate: libc.func('ftruncate', 'int', [fd, 'intptr']),
+    mmap: libc.func('mmap', 'intptr', [pointer, 'size_t', 'int', 'int', fd, 'intptr']),
+    munmap: libc.func('munmap', 'int', [pointer, 'size_t']),
     epoll_create1: libc.func('epoll_create1', 'int', ['int']),
     epoll_ctl: libc.func('epoll_ctl', 'int', [fd, 'int', fd, pointer]),
     epoll_wait: epollWait,

@@ -79,13 +79,16 @@ declare const WebAssembly: {
   ) => { readonly exports: Kernels & Readonly<Record<string, { readonly value: number }>> }
 }
 
-/** `addressOf` gives the place of the memory in the process. Only pages that are written to cost anything. */
+/**
+ * `addressOf` gives the place of the memory in the process, and may give it another one: it is still empty. Only pages that
+ * are written to cost anything.
+ */
 export function createPacketMemory(addressOf?: (bytes: Uint8Array) => number): PacketMemory {
   const memory = new WebAssembly.Memory({ initial: size / pageSize })
-  const module = new WebAssembly.Module(Buffer.from(kernelsWasm, 'base64'))
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } })
   const bytes = new Uint8Array(memory.buffer)
   const base = addressOf?.(bytes) ?? 0
+  const module = new WebAssembly.Module(Buffer.from(kernelsWasm, 'base64'))
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } })
   exports.setBase(base)
   const constant = (name: string): number => {
     const value = exports[name]?.value

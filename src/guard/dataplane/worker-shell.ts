@@ -11,6 +11,7 @@ import { type AeadFactory, type CryptoBackend, chooseBackend } from './aead/aead
 import { createEvpBackend, createRawBackend } from './aead/openssl.ts'
 import { createWasmBackend } from './aead/wasm.ts'
 import { DatagramRing } from './datagram-ring.ts'
+import { placeLow } from './low-memory.ts'
 import { createPacketMemory } from './packet-memory.ts'
 import { Receiver } from './receive.ts'
 import { Transmitter } from './transmit.ts'
@@ -184,7 +185,12 @@ function monotonic(): number {
 async function main(setup: WorkerSetup): Promise<void> {
   const system = await systemCalls()
   const openssl = await ownFunctions()
-  const memory = createPacketMemory((bytes) => system.addressOf(bytes))
+  let releaseMemory = (): void => {}
+  const memory = createPacketMemory((bytes) => {
+    const { base, release } = placeLow(system, bytes)
+    releaseMemory = release
+    return base
+  })
   const { backend, refused } = chooseBackend(
     memory,
     setup.backends.map((name) => factoryOf(name, openssl)),
@@ -203,6 +209,7 @@ async function main(setup: WorkerSetup): Promise<void> {
     loop.run()
   } finally {
     loop.end()
+    releaseMemory()
   }
 }
 

@@ -10,6 +10,7 @@
 import { setChachaKey, startKeystream, xorKeystream } from './chacha20.as'
 import { KEYSTREAM, LAST_BLOCK, NONCE, SAVED, TAG } from './layout.as'
 import { finishPoly1305, startPoly1305, updatePoly1305 } from './poly1305.as'
+import { beginState, endState } from './poly1305-state.as'
 
 /** The nonce of a transport message: four zero bytes and its counter (whitepaper §5.4.6). */
 export function setNonce(counter: u64): void {
@@ -71,6 +72,30 @@ export function finishOpen(source: usize, length: i32): bool {
   v128.store(source + length, v128.load(SAVED))
   v128.store(source + length, v128.load(SAVED + 16), 16)
   return !v128.any_true(v128.xor(v128.load(TAG), v128.load(SAVED)))
+}
+
+/** `writeMacTrailer`, and OpenSSL's object is begun (poly1305-state.as.ts). */
+export function beginSealTag(target: usize, length: i32): i32 {
+  beginState(target - 64)
+  return writeMacTrailer(target, length)
+}
+
+/** The object's tag goes behind the ciphertext. */
+export function endSealTag(target: usize, length: i32): void {
+  endState(target - 64, target + length)
+}
+
+/** `prepareOpen`, and OpenSSL's object is begun. */
+export function beginOpenTag(target: usize, source: usize, length: i32): i32 {
+  const covered = prepareOpen(target, source, length)
+  beginState(target - 64)
+  return covered
+}
+
+/** `finishOpen` with the object's tag. */
+export function endOpenTag(target: usize, source: usize, length: i32): bool {
+  endState(target - 64, TAG)
+  return finishOpen(source, length)
 }
 
 /** The keystream is overwritten before the tag is made. */

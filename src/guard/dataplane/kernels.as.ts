@@ -1,6 +1,16 @@
 /** AssemblyScript: what the data plane calls, one module for both workers. Its TypeScript face is packet-memory.ts. */
 
-export { finishOpen, openPacket, prepareOpen, sealPacket, writeMacTrailer } from './aead.as'
+export {
+  beginOpenTag,
+  beginSealTag,
+  endOpenTag,
+  endSealTag,
+  finishOpen,
+  openPacket,
+  prepareOpen,
+  sealPacket,
+  writeMacTrailer,
+} from './aead.as'
 export { checksumOf, sumWords } from './bytes.as'
 export { allowCoalescing, finishGroup, joinGroup, startGroup } from './coalesce.as'
 export {
@@ -14,6 +24,7 @@ export {
   VECTOR_COUNT,
   VECTORS,
 } from './layout.as'
+export { beginState, endState, recognizeState } from './poly1305-state.as'
 export { planSegments, segmentAddress, segmentLength, writeSegment } from './segment.as'
 export {
   acceptMessage,

@@ -48,6 +48,95 @@ test('the replay window lets through exactly what its twin lets through', () => 
   assert.equal(kernels.beginOpen(datagram, window), 1)
 })
 
+const p = 2n ** 130n - 5n
+/** What OpenSSL's object may hold: the accumulator in words of 64, limbs of 44, or words of 26 bits and a few more. */
+const accumulators = {
+  words: { widths: [64n, 64n, 3n], places: [0, 8, 16], shift: 64n, bytes: 8 },
+  limbs: { widths: [46n, 46n, 44n], places: [0, 8, 16], shift: 44n, bytes: 8 },
+  'words of 26 bits': { widths: [28n, 28n, 28n, 28n, 28n], places: [0, 4, 8, 12, 16], shift: 26n, bytes: 4 },
+} as const
+
+for (const [name, { widths, places, shift, bytes }] of Object.entries(accumulators))
+  test(`the tag of an accumulator in ${name} is reduced as RFC 8439 §2.5 says`, () => {
+    const { view } = memory
+    const key = layout.free + 0x8000
+    const tag = key + 64
+    const context = layout.poly1305Context
+    const part = (width: bigint): fc.Arbitrary<bigint> =>
+      fc.oneof(
+        fc.bigInt(0n, 2n ** width - 1n),
+        fc.constantFrom(0n, 1n, 2n ** (shift < width ? shift : width) - 1n, 2n ** width - 1n),
+      )
+    // Around p, too, where one more or less decides.
+    const edge = fc
+      .tuple(fc.bigInt(-6n, 6n), fc.constantFrom(0n, p, 2n ** 130n))
+      .filter(([by, of]) => by + of >= 0n)
+      .map(([by, of]) =>
+        places.map((_, at) =>
+          at < places.length - 1
+            ? ((by + of) >> (shift * BigInt(at))) % 2n ** shift
+            : (by + of) >> (shift * BigInt(at)),
+        ),
+      )
+    fc.assert(
+      fc.property(
+        fc.oneof(fc.tuple(...widths.map((width) => part(width))), edge),
+        fc.uint8Array({ minLength: 32, maxLength: 32 }),
+        (parts, keyBytes) => {
+          memory.bytes.set(keyBytes, key)
+          beginObject(name === 'limbs' ? 'limbs' : 'words', key)
+          let sum = 0n
+          for (const [at, place] of places.entries()) {
+            const value = parts[at] ?? 0n
+            sum += value << (shift * BigInt(at))
+            if (bytes === 8) view.setBigUint64(context + place, value, true)
+            else view.setUint32(context + place, Number(value), true)
+          }
+          if (bytes === 4) view.setUint32(context + 20, 1, true)
+          kernels.endState(key, tag)
+          const half = view.getBigUint64(key + 16, true) + (view.getBigUint64(key + 24, true) << 64n)
+          const got = view.getBigUint64(tag, true) + (view.getBigUint64(tag + 8, true) << 64n)
+          assert.equal(got, ((sum % p) + half) % 2n ** 128n)
+        },
+      ),
+      { seed: 3, numRuns: 500 },
+    )
+  })
+
+/** As OpenSSL begins its object, in either layout; both are recognized. */
+function beginObject(kind: 'words' | 'limbs', key: number): void {
+  const { view } = memory
+  const context = layout.poly1305Context
+  memory.bytes.fill(0, context, context + 248)
+  memory.bytes.copyWithin(context + 192, key + 16, key + 32)
+  const low = view.getBigUint64(key, true) & 0x0ffffffc0fffffffn
+  const high = view.getBigUint64(key + 8, true) & 0x0ffffffc0ffffffcn
+  const r = low + (high << 64n)
+  const mask = 2n ** 44n - 1n
+  const [first, second, third] = [r & mask, (r >> 44n) & mask, r >> 88n]
+  const fields = kind === 'words' ? [low, high] : [second * 20n, third * 20n, first, second, third, 2n ** 64n - 1n]
+  for (const [at, field] of fields.entries()) view.setBigUint64(context + 24 + at * 8, field, true)
+  assert.equal(kernels.recognizeState(key), 1)
+  const begun = memory.bytes.slice(context, context + 248)
+  memory.bytes.fill(0x55, context, context + 72)
+  kernels.beginState(key)
+  const size = 24 + fields.length * 8
+  assert.deepEqual(memory.bytes.slice(context, context + size), begun.slice(0, size))
+}
+
+test('an object that is laid out otherwise is not recognized', () => {
+  const { view, bytes } = memory
+  const key = layout.free + 0x8000
+  for (let at = 0; at < 32; at++) bytes[key + at] = at * 7 + 3
+  for (const kind of ['words', 'limbs'] as const)
+    for (const at of [0, 16, 24, 39, 192, 207, 224]) {
+      beginObject(kind, key)
+      const place = layout.poly1305Context + at
+      view.setUint8(place, view.getUint8(place) ^ 1)
+      assert.equal(kernels.recognizeState(key), 0, `${kind}, byte ${at}`)
+    }
+})
+
 test('the length of a packet within its padding is its own, or none', () => {
   const at = layout.free
   const lengthOf = (bytes: readonly number[], padded: number): number => {

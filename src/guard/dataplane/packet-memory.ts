@@ -13,6 +13,13 @@ export interface Kernels {
   writeMacTrailer(target: number, length: number): number
   prepareOpen(target: number, source: number, length: number): number
   finishOpen(source: number, length: number): number
+  beginSealTag(target: number, length: number): number
+  endSealTag(target: number, length: number): void
+  beginOpenTag(target: number, source: number, length: number): number
+  endOpenTag(target: number, source: number, length: number): number
+  recognizeState(key: number): number
+  beginState(key: number): void
+  endState(key: number, tag: number): void
   sumWords(address: number, length: number): bigint
   checksumOf(sum: bigint): number
   allowCoalescing(any: boolean, udp: boolean): void

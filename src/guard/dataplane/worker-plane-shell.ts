@@ -84,7 +84,7 @@ type State =
   | { readonly kind: 'plain'; readonly plane: PlainDataPlane }
   | { readonly kind: 'disposed' }
 
-const allBackends: readonly CryptoBackend[] = ['openssl-raw', 'openssl-evp', 'wasm']
+const allBackends: readonly CryptoBackend[] = ['openssl-state', 'openssl-raw', 'openssl-evp', 'wasm']
 /** Datagrams of the workers handled in one turn of the event loop. */
 const batch = 64
 /** A worker's garbage is short-lived, and of its 6 MiB little is its own; without limits V8 takes far more than it needs. */

@@ -8,7 +8,7 @@ import { c, keepHeapSmall, type NativeFunctions, ownFunctions, type SystemCalls,
 import { assertNever } from '../../util/assert-never.ts'
 import { systemClock } from '../../util/clock.ts'
 import { type AeadFactory, type CryptoBackend, chooseBackend } from './aead/aead.ts'
-import { createEvpBackend, createRawBackend } from './aead/openssl.ts'
+import { createEvpBackend, createRawBackend, createStateBackend } from './aead/openssl.ts'
 import { createWasmBackend } from './aead/wasm.ts'
 import { DatagramRing } from './datagram-ring.ts'
 import { placeLow } from './low-memory.ts'
@@ -165,6 +165,8 @@ class WorkerLoop {
 
 function factoryOf(name: CryptoBackend, openssl: NativeFunctions): AeadFactory {
   switch (name) {
+    case 'openssl-state':
+      return (memory) => createStateBackend(memory, openssl)
     case 'openssl-raw':
       return (memory) => createRawBackend(memory, openssl)
     case 'openssl-evp':

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { ownFunctions, systemCalls } from '../../../net/ffi.ts'
 import { createPacketMemory, HEADROOM, type PacketMemory } from '../packet-memory.ts'
 import { type AeadBackend, type AeadFactory, chooseBackend, passesSelfTest } from './aead.ts'
-import { createEvpBackend, createRawBackend } from './openssl.ts'
+import { createEvpBackend, createRawBackend, createStateBackend } from './openssl.ts'
 import { createWasmBackend } from './wasm.ts'
 
 const skip = process.platform !== 'linux' && 'koffi speaks to the system on Linux only so far'
@@ -13,7 +13,11 @@ async function nativeMemory(): Promise<PacketMemory> {
   return createPacketMemory((bytes) => system.addressOf(bytes))
 }
 
-const natives = { 'openssl-raw': createRawBackend, 'openssl-evp': createEvpBackend } as const
+const natives = {
+  'openssl-state': createStateBackend,
+  'openssl-raw': createRawBackend,
+  'openssl-evp': createEvpBackend,
+} as const
 
 /** Skips where this Node.js was built with an OpenSSL that does not export the functions. */
 async function nativeBackend(name: keyof typeof natives, memory: PacketMemory): Promise<AeadBackend | undefined> {
@@ -30,7 +34,7 @@ test('the cipher in WebAssembly passes the self-test without native code', () =>
   assert.equal(passesSelfTest(backend, memory), true)
 })
 
-for (const name of ['openssl-raw', 'openssl-evp'] as const)
+for (const name of ['openssl-state', 'openssl-raw', 'openssl-evp'] as const)
   test(`${name} agrees with WebAssembly on every length, and opens what it sealed`, { skip }, async (context) => {
     const memory = await nativeMemory()
     const backend = await nativeBackend(name, memory)

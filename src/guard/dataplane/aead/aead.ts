@@ -1,14 +1,17 @@
 /**
  * Who does AEAD_CHACHA20_POLY1305 (RFC 8439) over packet memory. The fastest that works is taken: OpenSSL's own functions
- * inside the Node.js binary, its public EVP interface, or WebAssembly. The first two are found by name at run time and
- * the first is private to OpenSSL, so each must pass a self-test before a packet is trusted to it.
+ * inside the Node.js binary, its public EVP interface, or WebAssembly. The native ones are found by name at run time and
+ * all but EVP are private to OpenSSL, so each must pass a self-test before a packet is trusted to it.
  */
 
 import { errorMessage } from '../../../api/errors.ts'
 import { HEADROOM, type PacketMemory } from '../packet-memory.ts'
 
-/** `raw`: ChaCha20_ctr32 and Poly1305 of OpenSSL. `evp`: its EVP_Cipher. `wasm`: aead.as.ts. */
-export type CryptoBackend = 'openssl-raw' | 'openssl-evp' | 'wasm'
+/**
+ * `state`: ChaCha20_ctr32 and Poly1305_Update of OpenSSL, in an object that poly1305-state.as.ts begins and ends. `raw`: the
+ * same functions and OpenSSL's own begin and end. `evp`: its EVP_Cipher. `wasm`: aead.as.ts.
+ */
+export type CryptoBackend = 'openssl-state' | 'openssl-raw' | 'openssl-evp' | 'wasm'
 
 /**
  * One key in one direction. Addresses are offsets into the packet memory, with HEADROOM and TAILROOM around each; the
@@ -68,13 +71,17 @@ const vector = {
   tag: Buffer.from('6a23a4681fd59456aea1d29f82477216', 'hex'),
 } as const
 
-/** Seals and opens the vector, at lengths on both sides of a block, and refuses a changed tag and ciphertext. */
+/** Of packets, each of which takes another way through OpenSSL's code for some processor. */
+const lengths = [0, 1, 16, 63, 112, 128, 240, 480, 512, 1023, 1024, 1420, 2000]
+const room = 4096
+
+/** Seals and opens the vector, refuses a changed tag and ciphertext, and agrees with aead.as.ts on other lengths. */
 export function passesSelfTest(backend: AeadBackend, memory: PacketMemory): boolean {
-  const { bytes, layout } = memory
+  const { bytes, kernels, layout } = memory
   const keyAt = layout.free
-  const source = keyAt + 1024
-  const target = source + 1024
-  const back = target + 1024
+  const source = keyAt + room
+  const target = source + room
+  const back = target + room
   bytes.set(vector.key, keyAt)
   const setNonce = (): void => {
     bytes.fill(0, layout.nonce, layout.nonce + 4)
@@ -103,10 +110,19 @@ export function passesSelfTest(backend: AeadBackend, memory: PacketMemory): bool
       bytes[at] = (bytes[at] ?? 0) ^ 0x80
     }
     setNonce()
-    return opening.open(back, target, length)
+    if (!opening.open(back, target, length)) return false
+    return lengths.every((other) => {
+      bytes.fill(0xc3, source, source + other)
+      setNonce()
+      kernels.sealPacket(keyAt, back, source, other)
+      bytes.fill(0, source - HEADROOM, source)
+      setNonce()
+      sealing.seal(target, source, other)
+      return Buffer.compare(bytes.subarray(back, back + other + 16), bytes.subarray(target, target + other + 16)) === 0
+    })
   } finally {
     sealing[Symbol.dispose]()
     opening[Symbol.dispose]()
-    bytes.fill(0, keyAt, back + 1024)
+    bytes.fill(0, keyAt, back + room)
   }
 }

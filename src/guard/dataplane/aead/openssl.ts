@@ -10,6 +10,8 @@ import type { AeadBackend, AeadKey } from './aead.ts'
 
 const pointer = 'intptr'
 const size = 'size_t'
+/** Where the layouts of poly1305-state.as.ts are from. */
+const poly1305StateSize = 248
 /** Room that layout.as.ts keeps for a POLY1305 object. */
 const poly1305ContextSize = 2048
 const encrypt = 1
@@ -21,9 +23,54 @@ const EVP_CTRL_AEAD_SET_TAG = 0x11
 const tagSize = 16
 
 /**
- * Four calls a packet: ChaCha20 from block 0 over the 64 bytes before the packet and the packet itself, which leaves
- * the one-time key there, and Poly1305 over the ciphertext with its trailer (aead.as.ts).
+ * Two calls a packet: ChaCha20 from block 0 over the 64 bytes before the packet and the packet itself, which leaves the
+ * one-time key there, and Poly1305_Update over the ciphertext with its trailer (aead.as.ts). What OpenSSL does before and
+ * after that in its object is little; kernels do it, where they know the object (poly1305-state.as.ts).
  */
+export function createStateBackend(memory: PacketMemory, openssl: NativeFunctions): AeadBackend {
+  const chacha20 = openssl('ChaCha20_ctr32', 'void', [pointer, pointer, size, pointer, pointer])
+  const update = openssl('Poly1305_Update', 'void', [pointer, pointer, size])
+  const { base, kernels, layout } = memory
+  const context = base + layout.poly1305Context
+  const nonce = base + layout.nonce
+  beginOnce(memory, openssl)
+  const createKey = (key: number): AeadKey => {
+    const keyAddress = base + key
+    return {
+      seal(target, source, length) {
+        chacha20(base + target - HEADROOM, base + source - HEADROOM, HEADROOM + length, keyAddress, nonce)
+        update(context, base + target, kernels.beginSealTag(target, length))
+        kernels.endSealTag(target, length)
+      },
+      open(target, source, length) {
+        chacha20(base + target - HEADROOM, base + source - HEADROOM, HEADROOM + length, keyAddress, nonce)
+        update(context, base + source, kernels.beginOpenTag(target, source, length))
+        return kernels.endOpenTag(target, source, length) !== 0
+      },
+      [Symbol.dispose]: () => {},
+    }
+  }
+  return { name: 'openssl-state', createKey }
+}
+
+/** OpenSSL puts its functions for this processor into the object, and so shows how it is laid out. */
+function beginOnce({ base, bytes, kernels, layout }: PacketMemory, openssl: NativeFunctions): void {
+  // Elsewhere there is another object.
+  if (process.arch !== 'x64') throw new Error('openssl-state: not on this processor')
+  if (openssl('Poly1305_ctx_size', size, [])() !== poly1305StateSize)
+    throw new Error('openssl-state: POLY1305 has another size')
+  const key = layout.free
+  bytes.set(
+    Uint8Array.from({ length: 32 }, (_, at) => at * 7 + 3),
+    key,
+  )
+  openssl('Poly1305_Init', 'void', [pointer, pointer])(base + layout.poly1305Context, base + key)
+  const isKnown = kernels.recognizeState(key) !== 0
+  bytes.fill(0, key, key + 32)
+  if (!isKnown) throw new Error('openssl-state: POLY1305 is laid out otherwise')
+}
+
+/** The same in four calls a packet, with nothing of OpenSSL's object known. */
 export function createRawBackend(memory: PacketMemory, openssl: NativeFunctions): AeadBackend {
   const chacha20 = openssl('ChaCha20_ctr32', 'void', [pointer, pointer, size, pointer, pointer])
   const start = openssl('Poly1305_Init', 'void', [pointer, pointer])

@@ -25,11 +25,12 @@ export {
   VECTORS,
 } from './layout.as'
 export { beginState, endState, recognizeState } from './poly1305-state.as'
-export { planSegments, segmentAddress, segmentLength, writeSegment } from './segment.as'
+export { plannedLength, planSegments, segmentAddress, segmentLength, writeSegment } from './segment.as'
 export {
   acceptMessage,
   beginMessage,
   beginOpen,
+  beginSegment,
   endMessage,
   isTransport,
   packetLength,

@@ -38,7 +38,7 @@ test('the replay window lets through exactly what its twin lets through', () => 
           assert.equal(kernels.beginOpen(datagram, window), isAllowed ? 0 : 2)
           if (!isAllowed) continue
           twin.mark(counter)
-          kernels.acceptMessage(window)
+          kernels.acceptMessage(window, datagram, 0)
         }
       },
     ),
@@ -165,9 +165,9 @@ test('a sealed packet is the one OpenSSL seals, with its header, for every lengt
     const plain = Uint8Array.from({ length }, (_, at) => at * 3 + length)
     memory.bytes.set(plain, source)
     const counter = 2 ** 33 + length
-    kernels.beginMessage(source, counter)
+    kernels.beginMessage(target, source, counter)
     kernels.sealPacket(keyAt, target, source, length)
-    kernels.endMessage(target, length, 0xfedcba98, counter, 0)
+    kernels.endMessage(target, 0xfedcba98, counter)
     const header = new DataView(new ArrayBuffer(16))
     header.setUint32(0, 4, true)
     header.setUint32(4, 0xfedcba98, true)

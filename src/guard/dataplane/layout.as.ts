@@ -20,6 +20,10 @@ export const CHACHA_STATE: usize = 0x10200
 export const KEYSTREAM: usize = 0x10300
 /** The last, padded block of a Poly1305 message. */
 export const LAST_BLOCK: usize = 0x10400
+/** The bytes before a datagram that sealing its packet overwrites, 48. */
+export const BEFORE: usize = 0x10440
+/** The begin of a payload that the padding before it overwrote, 16 bytes. */
+export const UNDER_PADDING: usize = 0x10480
 /** OpenSSL's POLY1305 object. */
 export const POLY1305_CONTEXT: usize = 0x10800
 /** struct iovec, 16 bytes each. */

@@ -29,13 +29,15 @@ export interface Kernels {
   planSegments(address: number, length: number, mtu: number): number
   segmentAddress(index: number): number
   segmentLength(index: number): number
+  plannedLength(): number
   writeSegment(index: number): number
-  beginMessage(source: number, counter: number): void
-  endMessage(target: number, length: number, receiver: number, counter: number, vector: number): void
+  beginMessage(target: number, source: number, counter: number): void
+  beginSegment(target: number, index: number, counter: number): number
+  endMessage(target: number, receiver: number, counter: number): void
   isTransport(datagram: number, length: number): number
   receiverOf(datagram: number): number
   beginOpen(datagram: number, window: number): number
-  acceptMessage(window: number): void
+  acceptMessage(window: number, address: number, padded: number): number
   packetLength(address: number, padded: number): number
   setBase(address: number): void
   setVector(index: number, address: number, length: number): void

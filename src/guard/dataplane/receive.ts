@@ -341,7 +341,7 @@ export class Receiver {
     const target = this.#openedAt + HEADROOM
     if (!session.key.open(target, datagram + headerSize, length)) return 'unauthenticated'
 
-    kernels.acceptMessage(session.window)
+    const packet = kernels.acceptMessage(session.window, target, length)
     const { peer } = session
     if (this.#heard !== session) {
       this.#tellHeard(index)
@@ -349,7 +349,6 @@ export class Receiver {
     }
     if (length === 0) return undefined
     this.#heardData = true
-    const packet = kernels.packetLength(target, length)
     if (packet < 0) return 'malformed-packet'
     if (!this.#isFrom(peer, target)) return 'source-not-allowed'
     this.#heardBytes += packet

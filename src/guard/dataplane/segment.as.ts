@@ -18,7 +18,7 @@ import {
   uint32,
   writeIpv4Checksum,
 } from './bytes.as'
-import { SAVED, TEMPLATE } from './layout.as'
+import { TEMPLATE, UNDER_PADDING } from './layout.as'
 
 const FLAG_NEEDS_CHECKSUM: u32 = 1
 const NO_SEGMENTS: u32 = 0
@@ -110,11 +110,16 @@ export function writeSegment(index: i32): i32 {
   if (padded > length) {
     // The payload of the next packet begins here.
     savedAt = at + length
-    v128.store(SAVED, v128.load(savedAt))
+    v128.store(UNDER_PADDING, v128.load(savedAt))
     v128.store(savedAt, i64x2.splat(0))
     isSaved = true
   }
   return padded
+}
+
+/** What all packets are without padding. */
+export function plannedLength(): i32 {
+  return isSegmented ? count * headersLength + payloadLength : packetLength
 }
 
 /** Its length without padding, after `writeSegment`. */
@@ -123,7 +128,7 @@ export function segmentLength(index: i32): i32 {
 }
 
 function writeHeaders(at: usize, index: i32): i32 {
-  if (isSaved) v128.store(savedAt, v128.load(SAVED))
+  if (isSaved) v128.store(savedAt, v128.load(UNDER_PADDING))
   isSaved = false
   const length = segmentLength(index)
   memory.copy(at, TEMPLATE, headersLength)

@@ -17,10 +17,10 @@ export interface Destination {
   plainUntil: number
 }
 
-/** Datagrams of one size to one destination; a shorter one ends it. */
+/** Datagrams of one size to one destination, without a gap between them; a shorter one ends it. */
 interface Run {
   to: Destination | undefined
-  first: number
+  at: number
   count: number
   size: number
   bytes: number
@@ -32,6 +32,8 @@ const segmentsPerRun = 64
 const largestRun = 65_507
 const maximumRuns = 64
 const maximumDatagrams = 256
+/** Of a transport message: its header, and with the tag. */
+const headerSize = 16
 const overhead = 32
 const controlLength = 24
 /** After the path refused a large message: ms. */
@@ -53,7 +55,7 @@ export class SendBatch {
   readonly #runs: readonly Run[]
   #runCount = 0
   #datagrams = 0
-  #sealedAt = sealedAt
+  #sealedAt = sealedAt + HEADROOM
   #canSegment: boolean
 
   constructor(context: WorkerContext, socket: number) {
@@ -62,7 +64,7 @@ export class SendBatch {
     const { view, base } = context.memory
     this.#runs = Array.from({ length: maximumRuns }, () => ({
       to: undefined,
-      first: 0,
+      at: 0,
       count: 0,
       size: 0,
       bytes: 0,
@@ -94,18 +96,19 @@ export class SendBatch {
     return this.#datagrams
   }
 
-  /** Where a packet of that padded length is to be sealed to; then `add`. */
+  /** Where a packet of at most that padded length is to be sealed to; then `add`. */
   place(length: number): number {
     const isFull = this.#datagrams >= maximumDatagrams || this.#runCount >= maximumRuns
-    if (isFull || this.#sealedAt + HEADROOM + length + TAILROOM > sealedEnd) this.flush()
-    return this.#sealedAt + HEADROOM
+    if (isFull || this.#sealedAt + headerSize + length + TAILROOM > sealedEnd) this.flush()
+    return this.#sealedAt + headerSize
   }
 
-  /** The packet that `place` was asked for. Which iovec its datagram is. */
-  add(to: Destination, length: number): number {
-    this.#addToRun(to, length + overhead)
-    this.#sealedAt = (this.#sealedAt + HEADROOM + length + TAILROOM + 63) & ~63
-    return this.#datagrams++
+  /** The packet that `place` was asked for, and its padded length. */
+  add(to: Destination, length: number): void {
+    const size = length + overhead
+    this.#addToRun(to, size)
+    this.#sealedAt += size
+    this.#datagrams++
   }
 
   flush(): void {
@@ -113,13 +116,13 @@ export class SendBatch {
     for (let index = 0; index < this.#runCount; index++) {
       const run = this.#runs[index]
       if (run?.to === undefined) continue
-      this.#writeHeader(index, run.to, { first: run.first, count: run.count, size: run.size })
+      this.#writeHeader(index, run.to, { at: run.at, bytes: run.bytes, size: run.count > 1 ? run.size : 0 })
     }
     const count = this.#runCount
     for (let from = 0; from < count; ) from += this.#sendMessages(from, count - from)
     this.#runCount = 0
     this.#datagrams = 0
-    this.#sealedAt = sealedAt
+    this.#sealedAt = sealedAt + HEADROOM
   }
 
   #addToRun(to: Destination, size: number): void {
@@ -141,25 +144,27 @@ export class SendBatch {
     if (run === undefined) return
     this.#runCount++
     run.to = to
-    run.first = this.#datagrams
+    run.at = this.#sealedAt
     run.count = 1
     run.size = size
     run.bytes = size
     run.isClosed = !this.#canSegment || (to.plainUntil > 0 && this.#context.now() < to.plainUntil)
   }
 
+  /** A message of `bytes` from `at` on, in datagrams of `size`, or in one. */
   #writeHeader(
     index: number,
     to: Destination,
-    { first, count, size }: { readonly first: number; readonly count: number; readonly size: number },
+    { at, bytes, size }: { readonly at: number; readonly bytes: number; readonly size: number },
   ): void {
-    const { view, base, layout } = this.#context.memory
+    const { view, base, layout, kernels } = this.#context.memory
     const header = messagesAt + index * messageHeader.size
+    kernels.setVector(index, at, bytes)
     setPointer(view, header + messageHeader.name, base + to.addressSlot)
-    setPointer(view, header + messageHeader.vectors, base + layout.vectors + first * 16)
-    view.setUint32(header + messageHeader.vectorCount, count, true)
-    view.setUint32(header + messageHeader.controlLength, count > 1 ? controlLength : 0, true)
-    if (count > 1) view.setUint16(controlsAt + index * 32 + 16, size, true)
+    setPointer(view, header + messageHeader.vectors, base + layout.vectors + index * 16)
+    view.setUint32(header + messageHeader.vectorCount, 1, true)
+    view.setUint32(header + messageHeader.controlLength, size > 0 ? controlLength : 0, true)
+    if (size > 0) view.setUint16(controlsAt + index * 32 + 16, size, true)
   }
 
   /** How many messages from `from` on are dealt with. */
@@ -187,8 +192,8 @@ export class SendBatch {
       this.#context.post({ kind: 'fell-back', what: 'udp-segment', reason: errnoName(code) })
     } else run.to.plainUntil = this.#context.now() + plainTime
     const { system, memory } = this.#context
-    for (let at = 0; at < run.count; at++) {
-      this.#writeHeader(index, run.to, { first: run.first + at, count: 1, size: 0 })
+    for (let from = 0; from < run.bytes; from += run.size) {
+      this.#writeHeader(index, run.to, { at: run.at + from, bytes: Math.min(run.size, run.bytes - from), size: 0 })
       const header = memory.base + messagesAt + index * messageHeader.size
       if (system.sendmmsg(this.#socket, header, 1, 0) !== 1) countDrop(run.to.drops, 'send-failed')
     }

@@ -272,14 +272,15 @@ export class Transmitter {
       }
       return
     }
-    let bytes = 0
+    const distance = kernels.segmentAddress(1) - packetAt
     for (let index = 0; index < count; index++) {
-      const padded = kernels.writeSegment(index)
-      this.#seal(peer, session, kernels.segmentAddress(index), padded)
-      bytes += kernels.segmentLength(index)
+      const target = this.#batch.place(this.#mtu)
+      const padded = kernels.beginSegment(target, index, session.counter)
+      session.key.seal(target, packetAt + index * distance, padded)
+      this.#finish(peer, session, target, padded)
     }
     this.#noteSent(peer, session, count)
-    this.#noteData(peer, bytes)
+    this.#noteData(peer, kernels.plannedLength())
   }
 
   #sendEmpty(peer: SendingPeer): void {
@@ -288,7 +289,10 @@ export class Transmitter {
       this.#noteWaiting(peer)
       return
     }
-    this.#seal(peer, session, packetAt, 0)
+    const target = this.#batch.place(0)
+    this.#context.memory.kernels.beginMessage(target, packetAt, session.counter)
+    session.key.seal(target, packetAt, 0)
+    this.#finish(peer, session, target, 0)
     this.#noteSent(peer, session, 1)
   }
 
@@ -300,14 +304,11 @@ export class Transmitter {
     )
   }
 
-  #seal(peer: SendingPeer, session: SendingSession, source: number, length: number): void {
-    const { kernels } = this.#context.memory
-    const target = this.#batch.place(length)
-    const { counter } = session
-    session.counter = counter + 1
-    kernels.beginMessage(source, counter)
-    session.key.seal(target, source, length)
-    kernels.endMessage(target, length, session.remoteIndex, counter, this.#batch.add(peer, length))
+  /** What was sealed to `target` goes to the peer. */
+  #finish(peer: SendingPeer, session: SendingSession, target: number, length: number): void {
+    this.#context.memory.kernels.endMessage(target, session.remoteIndex, session.counter)
+    session.counter++
+    this.#batch.add(peer, length)
   }
 
   /** Keeps a copy until there is a session. */

@@ -1,30 +1,42 @@
 /** AssemblyScript: the header of a transport data message (whitepaper §5.4.6) around the packets of segment.as.ts. */
 
 import { prepareSeal, setNonce } from './aead.as'
+import { BEFORE } from './layout.as'
 import { checkCounter, markCounter } from './replay.as'
-import { setVector } from './vectors.as'
+import { segmentAddress, writeSegment } from './segment.as'
 
 const TYPE: u32 = 4
 const HEADER: usize = 16
-const OVERHEAD: i32 = 32
 const MALFORMED: i32 = -1
 
 /** Of the message that `beginOpen` looked at last. */
 let counter: u64 = 0
 
-/** Before sealing what is at `source`. */
-export function beginMessage(source: usize, sendCounter: f64): void {
+/** Before sealing what is at `source`. The datagram in front of this one keeps its end. */
+export function beginMessage(target: usize, source: usize, sendCounter: f64): void {
   setNonce(sendCounter as u64)
   prepareSeal(source)
+  v128.store(BEFORE, v128.load(target - 64))
+  v128.store(BEFORE, v128.load(target - 48), 16)
+  v128.store(BEFORE, v128.load(target - 32), 32)
 }
 
-/** After sealing `length` bytes to `target`: the header before them, and the iovec of the datagram. */
-export function endMessage(target: usize, length: i32, receiver: u32, sendCounter: f64, vector: i32): void {
+/** The same with packet `index` of segment.as.ts. Its length with padding. */
+export function beginSegment(target: usize, index: i32, sendCounter: f64): i32 {
+  const padded = writeSegment(index)
+  beginMessage(target, segmentAddress(index), sendCounter)
+  return padded
+}
+
+/** After sealing to `target`: the header before it. */
+export function endMessage(target: usize, receiver: u32, sendCounter: f64): void {
+  v128.store(target - 64, v128.load(BEFORE))
+  v128.store(target - 48, v128.load(BEFORE, 16))
+  v128.store(target - 32, v128.load(BEFORE, 32))
   const message = target - HEADER
   store<u32>(message, TYPE)
   store<u32>(message + 4, receiver)
   store<u64>(message + 8, sendCounter as u64)
-  setVector(vector, message, length + OVERHEAD)
 }
 
 /** Whether a datagram is a transport data message, of whatever receiver. */
@@ -43,9 +55,10 @@ export function beginOpen(datagram: usize, window: usize): i32 {
   return checkCounter(window, counter)
 }
 
-/** It was authentic: its counter is not accepted again. */
-export function acceptMessage(window: usize): void {
+/** It was authentic: its counter is not accepted again. The `packetLength` of what is at `address`, 0 for nothing. */
+export function acceptMessage(window: usize, address: usize, padded: i32): i32 {
   markCounter(window, counter)
+  return padded === 0 ? 0 : packetLength(address, padded)
 }
 
 /** The length of the packet within its padding, MALFORMED for what is no IP packet. Reads 16-aligned memory. */

@@ -160,9 +160,10 @@ class PlayedSocket {
         for (let at = 0; at < count; at++) {
           const source = scratchAt + 128
           writeTcp(bytes, source, { payload: payloadSize, sequence: 1 + at * payloadSize })
-          kernels.beginMessage(source, this.#counter)
-          sealing.seal(buffer + at * size + 16, source, padded)
-          kernels.endMessage(buffer + at * size + 16, padded, index, this.#counter++, 0)
+          const target = buffer + at * size + 16
+          kernels.beginMessage(target, source, this.#counter)
+          sealing.seal(target, source, padded)
+          kernels.endMessage(target, index, this.#counter++)
           // A handshake message goes to the main thread.
           if (this.#counter % 64 === 0) bytes[buffer + at * size] = 1
         }

@@ -114,11 +114,12 @@ export class FakeSystem implements WorkerCalls {
     const count = view.getUint32(header + messageHeader.vectorCount, true)
     const hasControl = view.getUint32(header + messageHeader.controlLength, true) > 0
     const control = view.getUint32(header + messageHeader.control, true)
-    return {
-      to: { port: view.getUint16(name + 2), address: view.getUint32(name + 4) },
-      datagrams: this.#gather(vectors, count),
-      segmentSize: hasControl ? view.getUint16(control + 16, true) : undefined,
-    }
+    const bytes = new Uint8Array(Buffer.concat(this.#gather(vectors, count)))
+    const segmentSize = hasControl ? view.getUint16(control + 16, true) : undefined
+    const datagrams: Uint8Array[] = []
+    const size = segmentSize ?? bytes.length
+    for (let from = 0; from < bytes.length; from += size) datagrams.push(bytes.slice(from, from + size))
+    return { to: { port: view.getUint16(name + 2), address: view.getUint32(name + 4) }, datagrams, segmentSize }
   }
 
   #gather(vectors: number, count: number): Uint8Array[] {

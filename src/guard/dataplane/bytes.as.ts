@@ -38,7 +38,13 @@ export function sumWords(address: usize, length: i32): u64 {
   sum += i32x4.extract_lane(first, 1) as i64
   sum += i32x4.extract_lane(first, 2) as i64
   sum += i32x4.extract_lane(first, 3) as i64
-  while (length >= 2) {
+  // 2^16 counts as 1, so two words may be added as one of twice the size.
+  while (length >= 4) {
+    sum += load<u32>(address)
+    address += 4
+    length -= 4
+  }
+  if (length >= 2) {
     sum += load<u16>(address)
     address += 2
     length -= 2

@@ -16,7 +16,6 @@ import {
   sumWords,
   uint16,
   uint32,
-  writeIpv4Checksum,
 } from './bytes.as'
 import { TEMPLATE, UNDER_PADDING } from './layout.as'
 
@@ -45,6 +44,8 @@ let payloadLength: i32 = 0
 let sequence: u32 = 0
 let identification: u32 = 0
 let pseudoSum: u64 = 0
+/** Of the IPv4 header without length, identification and checksum. */
+let internetSum: u64 = 0
 let isSaved: bool = false
 let savedAt: usize = 0
 
@@ -79,7 +80,7 @@ export function planSegments(address: usize, length: i32, mtu: i32): i32 {
   isIpv6 = load<u8>(address) >> 4 === 6
   if (kind !== UDP && kind !== (isIpv6 ? TCP_IPV6 : TCP_IPV4)) return MALFORMED
   const internet = isIpv6 ? 40 : 20
-  if (internet > start || start + (isUdp ? 8 : 20) > length) return MALFORMED
+  if (internet > start || (start & 3) !== 0 || start + (isUdp ? 8 : 20) > length) return MALFORMED
   // The header length that the system gives is a hint only.
   transportAt = start
   headersLength = start + (isUdp ? 8 : ((load<u8>(address + start + 12) >> 4) as i32) * 4)
@@ -88,10 +89,14 @@ export function planSegments(address: usize, length: i32, mtu: i32): i32 {
   payloadSize = size
   payloadLength = length - headersLength
   count = (payloadLength + size - 1) / size
-  memory.copy(TEMPLATE, address, headersLength)
+  copyHeaders(TEMPLATE, address)
   sequence = isUdp ? 0 : uint32(address + start + 4)
   identification = isIpv6 ? 0 : uint16(address + 4)
   pseudoSum = sumPseudoHeader(address, isIpv6, isUdp ? 17 : 6)
+  if (!isIpv6) {
+    internetSum = sumWords(address, ((load<u8>(address) & 15) as i32) * 4) - load<u16>(address + 2)
+    internetSum -= (load<u16>(address + 4) as u64) + load<u16>(address + 10)
+  }
   return count
 }
 
@@ -131,12 +136,12 @@ function writeHeaders(at: usize, index: i32): i32 {
   if (isSaved) v128.store(savedAt, v128.load(UNDER_PADDING))
   isSaved = false
   const length = segmentLength(index)
-  memory.copy(at, TEMPLATE, headersLength)
+  copyHeaders(at, TEMPLATE)
   if (isIpv6) setUint16(at + 4, length - 40)
   else {
     setUint16(at + 2, length)
     setUint16(at + 4, identification + index)
-    writeIpv4Checksum(at, ((load<u8>(at) & 15) as i32) * 4)
+    store<u16>(at + 10, checksumOf(internetSum + load<u16>(at + 2) + load<u16>(at + 4)))
   }
   const transport = at + transportAt
   const transportLength = length - transportAt
@@ -148,6 +153,13 @@ function writeHeaders(at: usize, index: i32): i32 {
   const checksum = checksumOf(sumWords(transport, transportLength) + pseudoSum + lengthWord)
   store<u16>(field, checksum === 0 && isUdp ? 0xffff : checksum)
   return length
+}
+
+/** Not `memory.copy`, which leaves WebAssembly for so few bytes. */
+function copyHeaders(to: usize, from: usize): void {
+  const whole = headersLength & ~15
+  for (let at = 0; at < whole; at += 16) v128.store(to + at, v128.load(from + at))
+  for (let at = whole; at < headersLength; at += 4) store<u32>(to + at, load<u32>(from + at))
 }
 
 /** FIN and PSH belong to the end of the data, CWR to its begin. */

@@ -24,7 +24,7 @@ export function sumWords(address: usize, length: i32): u64 {
   // Each word less 2^15 is a signed one, of which one instruction adds pairs.
   const middle = i16x8.splat(-0x8000)
   const ones = i16x8.splat(1)
-  let sum: u64 = (length as u64 & ~31) << 14
+  let sum: u64 = ((length & ~31) as u64) << 14
   let first = i32x4.splat(0)
   let second = i32x4.splat(0)
   while (length >= 32) {

@@ -8,15 +8,7 @@
  * for in order, and each must be encrypted away before the next is asked for.
  */
 
-import {
-  checksumOf,
-  setUint16,
-  setUint32,
-  sumPseudoHeader,
-  sumWords,
-  uint16,
-  uint32,
-} from './bytes.as'
+import { checksumOf, setUint16, setUint32, sumPseudoHeader, sumWords, uint16, uint32 } from './bytes.as'
 import { TEMPLATE, UNDER_PADDING } from './layout.as'
 
 const FLAG_NEEDS_CHECKSUM: u32 = 1

@@ -100,6 +100,30 @@ test('packets that one half sends in one message come out of the other as one pa
   }
 })
 
+test('a large packet whose parts are padded comes out whole, sealed by WebAssembly too', () => {
+  const payload = Uint8Array.from({ length: 4_001 }, (_, at) => at * 7)
+  // 999 bytes and 40 of headers: each packet is padded over the begin of the next.
+  const large = asRead(encodeInner({ family: 4, protocol: 'tcp', payload }))
+  const header = new DataView(large.buffer)
+  header.setUint8(0, 1)
+  header.setUint8(1, 1)
+  header.setUint16(4, 999, true)
+  header.setUint16(6, 20, true)
+  header.setUint16(8, 16, true)
+  const from = transmitter()
+  connect(from.half)
+  from.system.toRead.push(large)
+  from.half.turn()
+  const [message] = from.system.sent
+  assert.deepEqual([message?.datagrams.length, message?.segmentSize], [5, 1072])
+  const to = receiver()
+  const bytes = new Uint8Array(Buffer.concat([...message!.datagrams]))
+  to.system.toReceive.push({ bytes, segmentSize: message!.segmentSize!, from: here })
+  to.half.turn()
+  const [written] = to.system.written
+  assert.deepEqual(written?.subarray(10 + 40), payload)
+})
+
 test('packets wait for a session, in order, and ask for one once', () => {
   const { system, half, row } = transmitter()
   system.toRead.push(...packets(3).map(asRead))

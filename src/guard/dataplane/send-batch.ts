@@ -112,17 +112,39 @@ export class SendBatch {
   }
 
   flush(): void {
-    if (this.#runCount === 0) return
-    for (let index = 0; index < this.#runCount; index++) {
+    this.#send(this.#runCount)
+    this.#runCount = 0
+    this.#datagrams = 0
+    this.#sealedAt = sealedAt + HEADROOM
+  }
+
+  /** All but the last message, when more fits into that: more is coming. */
+  flushFull(): void {
+    const last = this.#runs[this.#runCount - 1]
+    const first = this.#runs[0]
+    if (last === undefined || first === undefined) return
+    if (last.isClosed || last.count === segmentsPerRun || last.bytes + last.size > largestRun) {
+      this.flush()
+      return
+    }
+    if (last === first) return
+    this.#send(this.#runCount - 1)
+    const at = sealedAt + HEADROOM
+    this.#context.memory.bytes.copyWithin(at, last.at, last.at + last.bytes)
+    Object.assign(first, last, { at })
+    this.#runCount = 1
+    this.#datagrams = first.count
+    this.#sealedAt = at + first.bytes
+  }
+
+  /** The first `count` runs. */
+  #send(count: number): void {
+    for (let index = 0; index < count; index++) {
       const run = this.#runs[index]
       if (run?.to === undefined) continue
       this.#writeHeader(index, run.to, { at: run.at, bytes: run.bytes, size: run.count > 1 ? run.size : 0 })
     }
-    const count = this.#runCount
     for (let from = 0; from < count; ) from += this.#sendMessages(from, count - from)
-    this.#runCount = 0
-    this.#datagrams = 0
-    this.#sealedAt = sealedAt + HEADROOM
   }
 
   #addToRun(to: Destination, size: number): void {

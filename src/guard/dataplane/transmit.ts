@@ -145,7 +145,8 @@ export class Transmitter {
       }
       this.#now = now()
       const packets = this.#sendRead(length - headerSize)
-      if (packets > 1 || this.#batch.size >= fullBatch) this.#batch.flush()
+      if (packets > 1) this.#batch.flushFull()
+      else if (this.#batch.size >= fullBatch) this.#batch.flush()
     }
     this.#batch.flush()
     return 'busy'

@@ -58,6 +58,8 @@ export class Transmitter {
   readonly #batch: SendBatch
   #mtu: number
   #now = 0
+  /** The last turn found one packet at most: the first of the next one does not wait for another. */
+  #isQuiet = true
   /** The last IPv4 destination and its peer. */
   #lastDestination = -1
   #lastPeer: SendingPeer | undefined
@@ -134,11 +136,14 @@ export class Transmitter {
   /** Reads and sends what there is, a bounded amount. */
   turn(): Turn {
     const { system, memory, now } = this.#context
+    const isQuiet = this.#isQuiet
+    this.#isQuiet = false
     for (let reads = 0; reads < readsPerTurn; reads++) {
       const length = system.read(this.#context.tun, memory.base + packetAt - headerSize, headerSize + largestPacket)
       if (length < 0) {
         const code = system.errno()
         this.#batch.flush()
+        this.#isQuiet = reads <= 1
         if (code === errno.EAGAIN) return 'idle'
         if (code === errno.EINTR) continue
         return code === errno.EIO ? 'down' : 'gone'
@@ -146,7 +151,7 @@ export class Transmitter {
       this.#now = now()
       const packets = this.#sendRead(length - headerSize)
       if (packets > 1) this.#batch.flushFull()
-      else if (this.#batch.size >= fullBatch) this.#batch.flush()
+      else if ((isQuiet && reads === 0) || this.#batch.size >= fullBatch) this.#batch.flush()
     }
     this.#batch.flush()
     return 'busy'

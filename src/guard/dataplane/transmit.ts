@@ -59,7 +59,7 @@ export class Transmitter {
   #mtu: number
   #now = 0
   /** The last turn found one packet at most: the first of the next one does not wait for another. */
-  #isQuiet = true
+  #isQuiet = false
   /** The last IPv4 destination and its peer. */
   #lastDestination = -1
   #lastPeer: SendingPeer | undefined

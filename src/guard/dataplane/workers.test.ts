@@ -124,6 +124,55 @@ test('a large packet whose parts are padded comes out whole, sealed by WebAssemb
   assert.deepEqual(written?.subarray(10 + 40), payload)
 })
 
+test('after a turn that found little the first packet is sent by itself, and the rest together', () => {
+  const { system, half } = transmitter()
+  connect(half)
+  half.turn()
+  system.toRead.push(...packets(4).map(asRead))
+  half.turn()
+  system.toRead.push(...packets(3).map(asRead))
+  half.turn()
+  assert.deepEqual(
+    system.sent.map(({ datagrams }) => datagrams.length),
+    [1, 3, 3],
+  )
+})
+
+test('a message with room waits for the next read of a turn, and for no other', () => {
+  const { system, half } = transmitter()
+  connect(half)
+  const payload = new Uint8Array(60_000)
+  const large = (sequence: number): Uint8Array => {
+    const bytes = asRead(encodeInner({ family: 4, protocol: 'tcp', payload, sequence }))
+    bytes.set([1, 1], 0)
+    new DataView(bytes.buffer).setUint16(4, 1000, true)
+    bytes.set([20, 0, 16, 0], 6)
+    return bytes
+  }
+  system.toRead.push(large(0), large(60_000))
+  half.turn()
+  // 61 datagrams of 1072 bytes are the most of one message; 60 and 60 packets are 61 and 59 datagrams.
+  assert.deepEqual(
+    system.sent.map(({ datagrams }) => datagrams.length),
+    [61, 59],
+  )
+  const counters = system.sent.flatMap(({ datagrams }) => datagrams.map((one) => one[8]))
+  assert.deepEqual(
+    counters,
+    Array.from({ length: 120 }, (_, at) => at),
+  )
+  const to = receiver()
+  for (const { datagrams, segmentSize } of system.sent)
+    to.system.toReceive.push({
+      bytes: new Uint8Array(Buffer.concat([...datagrams])),
+      segmentSize: segmentSize!,
+      from: here,
+    })
+  to.half.turn()
+  const { receivedBytes, dropped } = readActivity(to.row, { endpoint: undefined, endpointRevision: 0 })
+  assert.deepEqual([receivedBytes, dropped], [120 * 1040, {}])
+})
+
 test('packets wait for a session, in order, and ask for one once', () => {
   const { system, half, row } = transmitter()
   system.toRead.push(...packets(3).map(asRead))

@@ -44,6 +44,8 @@ const largestPacket = 65_535
 const readsPerTurn = 32
 /** A batch of small packets is sent at this size, though more wait. */
 const fullBatch = 64
+/** A packet after a pause is sent before the TUN is asked for another, ms. */
+const quietTime = 1
 const slotSize = 64
 // The transmit worker's part of the packet memory; the one of send-batch.ts lies around it.
 const packetAt = 0x40000
@@ -58,8 +60,6 @@ export class Transmitter {
   readonly #batch: SendBatch
   #mtu: number
   #now = 0
-  /** The last turn found one packet at most: the first of the next one does not wait for another. */
-  #isQuiet = false
   /** The last IPv4 destination and its peer. */
   #lastDestination = -1
   #lastPeer: SendingPeer | undefined
@@ -136,22 +136,20 @@ export class Transmitter {
   /** Reads and sends what there is, a bounded amount. */
   turn(): Turn {
     const { system, memory, now } = this.#context
-    const isQuiet = this.#isQuiet
-    this.#isQuiet = false
     for (let reads = 0; reads < readsPerTurn; reads++) {
       const length = system.read(this.#context.tun, memory.base + packetAt - headerSize, headerSize + largestPacket)
       if (length < 0) {
         const code = system.errno()
         this.#batch.flush()
-        this.#isQuiet = reads <= 1
         if (code === errno.EAGAIN) return 'idle'
         if (code === errno.EINTR) continue
         return code === errno.EIO ? 'down' : 'gone'
       }
+      const before = this.#now
       this.#now = now()
       const packets = this.#sendRead(length - headerSize)
       if (packets > 1) this.#batch.flushFull()
-      else if ((isQuiet && reads === 0) || this.#batch.size >= fullBatch) this.#batch.flush()
+      else if (this.#now - before >= quietTime || this.#batch.size >= fullBatch) this.#batch.flush()
     }
     this.#batch.flush()
     return 'busy'

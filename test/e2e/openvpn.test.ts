@@ -124,10 +124,10 @@ test(
     }
 
     await a.ask('addresses 10.99.0.9,fd99::9')
-    assert.deepEqual(spaces.ip('a', ['-o', 'address', 'show', 'dev', 'pg0', 'scope', 'global']).match(/(10\.|fd)\S+/g), [
-      '10.99.0.9/32',
-      'fd99::9/128',
-    ])
+    assert.deepEqual(
+      spaces.ip('a', ['-o', 'address', 'show', 'dev', 'pg0', 'scope', 'global']).match(/(10\.|fd)\S+/g),
+      ['10.99.0.9/32', 'fd99::9/128'],
+    )
     await stop(a, b)
     assert.deepEqual([tracesOf('a'), tracesOf('b')], [nothing, nothing])
   },

@@ -23,6 +23,7 @@ import type { DataPlane, DataPlaneCommand, DataPlaneEvent, PeerActivity, PeerId 
 import { DatagramRing } from './datagram-ring.ts'
 import { type GuardUnderlay, type PacketDevice, PlainDataPlane, plainStatus } from './plain.ts'
 import { createDropRow, createPeerRow, readActivity, readDrops, seedPeerRow, versionOf } from './shared-activity.ts'
+import { commandFor, decodeEndpoint } from './worker-commands.ts'
 import {
   control,
   type Ipv4Endpoint,
@@ -334,40 +335,14 @@ export class WorkerDataPlane implements DataPlane {
 
   /** Every worker gets every command, with the half of the keys that is its own. */
   #command(workers: readonly PlaneWorker[], command: DataPlaneCommand): void {
+    const row = this.#peers.get(command.peer)?.row
     for (const worker of workers) {
-      const translated = this.#translate(worker, command)
-      if (translated !== undefined) this.#post(worker, translated)
+      const own = commandFor(worker.role, command, row)
+      if (own !== undefined) this.#post(worker, own)
     }
     if (command.kind === 'install-keypair') {
       command.keypair.sendKey.wipe()
       command.keypair.receiveKey.wipe()
-    }
-  }
-
-  #translate({ role }: PlaneWorker, command: DataPlaneCommand): WorkerCommand | undefined {
-    switch (command.kind) {
-      case 'add-peer': {
-        const row = this.#peers.get(command.peer)?.row
-        return row === undefined ? undefined : { ...command, row }
-      }
-      case 'set-endpoint':
-        return { ...command, endpoint: encodeEndpoint(command.endpoint) }
-      case 'install-keypair': {
-        const { sendKey, receiveKey, localIndex, remoteIndex, progress, ...limits } = command.keypair
-        const key = new Uint8Array(new SharedArrayBuffer(32))
-        key.set((role === 'transmit' ? sendKey : receiveKey).reveal())
-        const nextCounter = (role === 'transmit' ? progress?.send : progress?.receive) ?? 0
-        return { kind: command.kind, peer: command.peer, localIndex, remoteIndex, key, nextCounter, ...limits }
-      }
-      case 'set-allowed-ips':
-      case 'remove-peer':
-      case 'use-keypair':
-      case 'remove-keypair':
-      case 'send-keepalive':
-      case 'drop-queue':
-        return command
-      default:
-        return assertNever(command)
     }
   }
 
@@ -490,15 +465,4 @@ export class WorkerDataPlane implements DataPlane {
       this.#wake(worker)
     }
   }
-}
-
-function encodeEndpoint(endpoint: Endpoint | undefined): Ipv4Endpoint | undefined {
-  const parts = endpoint?.address.split('.').map(Number) ?? []
-  const [a = -1, b = -1, d = -1, e = -1] = parts
-  if (endpoint === undefined || parts.length !== 4 || !parts.every((part) => part >= 0 && part <= 255)) return undefined
-  return { address: ((a << 24) | (b << 16) | (d << 8) | e) >>> 0, port: endpoint.port }
-}
-
-function decodeEndpoint({ address, port }: Ipv4Endpoint): Endpoint {
-  return { address: [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.'), port }
 }

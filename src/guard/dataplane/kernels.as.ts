@@ -21,10 +21,10 @@ export {
   POLY1305_CONTEXT,
   SAVED,
   TAG,
-  VECTOR_COUNT,
   VECTORS,
 } from './layout.as'
 export { beginState, endState, recognizeState } from './poly1305-state.as'
+export { startWindow } from './replay.as'
 export { plannedLength, planSegments, segmentAddress, segmentLength, writeSegment } from './segment.as'
 export {
   acceptMessage,

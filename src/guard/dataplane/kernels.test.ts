@@ -48,6 +48,30 @@ test('the replay window lets through exactly what its twin lets through', () => 
   assert.equal(kernels.beginOpen(datagram, window), 1)
 })
 
+test('a window that starts at a counter goes on as its twin does', () => {
+  const window = layout.free
+  const datagram = layout.free + 4096
+  const start = fc.oneof(fc.nat(70), fc.integer({ min: 8100, max: 8300 }), fc.maxSafeNat())
+  fc.assert(
+    fc.property(start, fc.array(fc.integer({ min: -9000, max: 9000 }), { maxLength: 40 }), (next, distances) => {
+      memory.bytes.fill(0, window, window + 2048)
+      const twin = new ReplayWindow()
+      twin.startAt(next)
+      kernels.startWindow(window, next)
+      for (const distance of [-8192, -8161, -8160, -33, -32, -1, 0, ...distances]) {
+        const counter = Math.min(Math.max(next + distance, 0), Number.MAX_SAFE_INTEGER)
+        memory.view.setBigUint64(datagram + 8, BigInt(counter), true)
+        const isAllowed = twin.allows(counter)
+        assert.equal(kernels.beginOpen(datagram, window), isAllowed ? 0 : 2)
+        if (!isAllowed) continue
+        twin.mark(counter)
+        kernels.acceptMessage(window, datagram, 0)
+      }
+    }),
+    { seed: 4, numRuns: 200 },
+  )
+})
+
 const p = 2n ** 130n - 5n
 /** What OpenSSL's object may hold: the accumulator in words of 64, limbs of 44, or words of 26 bits and a few more. */
 const accumulators = {

@@ -26,7 +26,5 @@ export const BEFORE: usize = 0x10440
 export const UNDER_PADDING: usize = 0x10480
 /** OpenSSL's POLY1305 object. */
 export const POLY1305_CONTEXT: usize = 0x10800
-/** struct iovec, 16 bytes each. */
+/** struct iovec, 16 bytes each; the rest of the page is theirs. */
 export const VECTORS: usize = 0x11000
-/** How many there are. */
-export const VECTOR_COUNT: i32 = 1024

@@ -12,6 +12,7 @@ export type MapCalls = Pick<SystemCalls, 'memfd_create' | 'ftruncate' | 'mmap' |
 const from = 0x5000_0000
 const end = 0x7f00_0000
 const step = 0x100_0000
+const access = c.PROT_READ | c.PROT_WRITE
 
 export interface Placed {
   /** The address of the first byte for system calls and OpenSSL. */
@@ -31,7 +32,6 @@ export function placeLow(system: MapCalls, bytes: Uint8Array): Placed {
     if (system.ftruncate(fd, length) !== 0) return plain
     const low = findRoom(system, fd, length)
     if (low === undefined) return plain
-    const access = c.PROT_READ | c.PROT_WRITE
     if (system.mmap(high, length, access, c.MAP_SHARED | c.MAP_FIXED, fd, 0) !== high) {
       system.munmap(low, length)
       return plain
@@ -44,7 +44,6 @@ export function placeLow(system: MapCalls, bytes: Uint8Array): Placed {
 
 /** Where nothing is mapped yet. */
 function findRoom(system: MapCalls, fd: number, length: number): number | undefined {
-  const access = c.PROT_READ | c.PROT_WRITE
   for (let at = from; at + length <= end; at += step) {
     const found = system.mmap(at, length, access, c.MAP_SHARED | c.MAP_FIXED_NOREPLACE, fd, 0)
     if (found === at) return at

@@ -37,6 +37,7 @@ export interface Kernels {
   isTransport(datagram: number, length: number): number
   receiverOf(datagram: number): number
   beginOpen(datagram: number, window: number): number
+  startWindow(window: number, next: number): void
   acceptMessage(window: number, address: number, padded: number): number
   packetLength(address: number, padded: number): number
   setBase(address: number): void
@@ -50,7 +51,6 @@ export interface PacketLayout {
   readonly offloadHeader: number
   readonly poly1305Context: number
   readonly vectors: number
-  readonly vectorCount: number
   readonly free: number
 }
 
@@ -112,7 +112,6 @@ export function createPacketMemory(addressOf?: (bytes: Uint8Array) => number): P
       offloadHeader: constant('OFFLOAD_HEADER'),
       poly1305Context: constant('POLY1305_CONTEXT'),
       vectors: constant('VECTORS'),
-      vectorCount: constant('VECTOR_COUNT'),
       free: freeFrom,
     },
     bytes,

@@ -117,10 +117,10 @@ export class PacketPath {
   handOver(): readonly HandedSession[] {
     const sessions = [...this.#sessions.values()].sort((one, other) => one.order - other.order)
     this.#sessions.clear()
-    const handed = sessions.map(({ peer, keypair, window, sendCounter }, at) => ({
-      peer: peer.id,
-      keypair: { ...keypair, progress: { send: sendCounter, receive: window.next } },
-      isSending: peer.sending === sessions[at],
+    const handed = sessions.map((session) => ({
+      peer: session.peer.id,
+      keypair: { ...session.keypair, progress: { send: session.sendCounter, receive: session.window.next } },
+      isSending: session.peer.sending === session,
     }))
     for (const peer of this.#peers.values()) {
       peer.sessions.clear()

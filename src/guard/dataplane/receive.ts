@@ -64,9 +64,6 @@ const nameRoom = 32
 /** Key, then replay window (replay.as.ts). */
 const slotSize = 1152
 const windowInSlot = 64
-/** Within a window: replay.as.ts. */
-const windowRing = 16
-const windowWords = 256
 /**
  * Handshake messages a second, and at once, that the main thread is asked to look at: each costs it some 80 microseconds. A
  * flood beyond is dropped here. What comes from where a peer is has a share of its own, so that sessions are renewed
@@ -241,7 +238,7 @@ export class Receiver {
     if (slot !== undefined) {
       this.#installed++
       this.#context.memory.bytes.set(command.key, slot)
-      this.#startWindow(slot + windowInSlot, command.nextCounter ?? 0)
+      this.#context.memory.kernels.startWindow(slot + windowInSlot, command.nextCounter ?? 0)
       const session: ReceivingSession = {
         peer,
         localIndex: command.localIndex,
@@ -255,16 +252,6 @@ export class Receiver {
       this.#sessions.set(command.localIndex, session)
     }
     command.key.fill(0)
-  }
-
-  /** As wireguard/replay-window.ts does: below `next`, all count as received. */
-  #startWindow(window: number, next: number): void {
-    if (next <= 0) return
-    const { view, bytes } = this.#context.memory
-    view.setBigUint64(window, BigInt(next), true)
-    const ring = window + windowRing
-    bytes.fill(0xff, ring, ring + windowWords * 4)
-    view.setUint32(ring + (Math.floor(next / 32) % windowWords) * 4, 2 ** (next % 32) - 1, true)
   }
 
   #removeKeypair(peer: ReceivingPeer, localIndex: number): void {

@@ -33,6 +33,15 @@ export function markCounter(window: usize, counter: u64): void {
   store<u32>(word, load<u32>(word) | bitOf(counter))
 }
 
+/** Of a window that is all zero: every counter below `next` counts as received. */
+export function startWindow(window: usize, next: f64): void {
+  if (next <= 0) return
+  const from = next as u64
+  for (let at: u64 = 0; at < WORDS; at++) store<u32>(wordOf(window, at << 5), 0xffff_ffff)
+  store<u32>(wordOf(window, from), bitOf(from) - 1)
+  store<u64>(window, from)
+}
+
 function wordOf(window: usize, counter: u64): usize {
   return window + RING + ((((counter >> 5) & (WORDS - 1)) as usize) << 2)
 }

@@ -36,7 +36,7 @@ let payloadLength: i32 = 0
 let sequence: u32 = 0
 let identification: u32 = 0
 let pseudoSum: u64 = 0
-/** Of the IPv4 header without length, identification and checksum. */
+/** Of the IPv4 header in TEMPLATE, where length, identification and checksum are zero. */
 let internetSum: u64 = 0
 let isSaved: bool = false
 let savedAt: usize = 0
@@ -86,8 +86,9 @@ export function planSegments(address: usize, length: i32, mtu: i32): i32 {
   identification = isIpv6 ? 0 : uint16(address + 4)
   pseudoSum = sumPseudoHeader(address, isIpv6, isUdp ? 17 : 6)
   if (!isIpv6) {
-    internetSum = sumWords(address, ((load<u8>(address) & 15) as i32) * 4) - load<u16>(address + 2)
-    internetSum -= (load<u16>(address + 4) as u64) + load<u16>(address + 10)
+    store<u32>(TEMPLATE + 2, 0)
+    store<u16>(TEMPLATE + 10, 0)
+    internetSum = sumWords(TEMPLATE, ((load<u8>(TEMPLATE) & 15) as i32) * 4)
   }
   return count
 }

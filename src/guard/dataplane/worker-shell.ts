@@ -12,7 +12,7 @@ import { createEvpBackend, createRawBackend, createStateBackend } from './aead/o
 import { createWasmBackend } from './aead/wasm.ts'
 import { DatagramRing } from './datagram-ring.ts'
 import { placeLow } from './low-memory.ts'
-import { createPacketMemory } from './packet-memory.ts'
+import { createPacketMemory, type PacketMemory } from './packet-memory.ts'
 import { Receiver } from './receive.ts'
 import { Transmitter } from './transmit.ts'
 import { warmUp } from './warm-up.ts'
@@ -186,13 +186,21 @@ function monotonic(): number {
 
 async function main(setup: WorkerSetup): Promise<void> {
   const system = await systemCalls()
-  const openssl = await ownFunctions()
-  let releaseMemory = (): void => {}
+  let release = (): void => {}
   const memory = createPacketMemory((bytes) => {
-    const { base, release } = placeLow(system, bytes)
-    releaseMemory = release
-    return base
+    const placed = placeLow(system, bytes)
+    release = placed.release
+    return placed.base
   })
+  try {
+    await work(setup, system, memory)
+  } finally {
+    release()
+  }
+}
+
+async function work(setup: WorkerSetup, system: SystemCalls, memory: PacketMemory): Promise<void> {
+  const openssl = await ownFunctions()
   const { backend, refused } = chooseBackend(
     memory,
     setup.backends.map((name) => factoryOf(name, openssl)),
@@ -211,7 +219,6 @@ async function main(setup: WorkerSetup): Promise<void> {
     loop.run()
   } finally {
     loop.end()
-    releaseMemory()
   }
 }
 

@@ -22,28 +22,39 @@ const EVP_CTRL_AEAD_GET_TAG = 0x10
 const EVP_CTRL_AEAD_SET_TAG = 0x11
 const tagSize = 16
 
+type ChaCha20 = (key: number, target: number, source: number, length: number) => void
+
+/** From block 0 over the 64 bytes before a packet, zeros in which the one-time key appears, and the packet itself. */
+function chacha20Of({ base, layout }: PacketMemory, openssl: NativeFunctions): ChaCha20 {
+  const call = openssl('ChaCha20_ctr32', 'void', [pointer, pointer, size, pointer, pointer])
+  const before = base - HEADROOM
+  const nonce = base + layout.nonce
+  return (key, target, source, length) => {
+    call(before + target, before + source, HEADROOM + length, key, nonce)
+  }
+}
+
 /**
- * Two calls a packet: ChaCha20 from block 0 over the 64 bytes before the packet and the packet itself, which leaves the
- * one-time key there, and Poly1305_Update over the ciphertext with its trailer (aead.as.ts). What OpenSSL does before and
+ * Two calls a packet: ChaCha20, which leaves the one-time key before the packet, and Poly1305_Update over the ciphertext
+ * with its trailer (aead.as.ts). What OpenSSL does before and
  * after that in its object is little; kernels do it, where they know the object (poly1305-state.as.ts).
  */
 export function createStateBackend(memory: PacketMemory, openssl: NativeFunctions): AeadBackend {
-  const chacha20 = openssl('ChaCha20_ctr32', 'void', [pointer, pointer, size, pointer, pointer])
+  const chacha20 = chacha20Of(memory, openssl)
   const update = openssl('Poly1305_Update', 'void', [pointer, pointer, size])
   const { base, kernels, layout } = memory
   const context = base + layout.poly1305Context
-  const nonce = base + layout.nonce
   beginOnce(memory, openssl)
   const createKey = (key: number): AeadKey => {
     const keyAddress = base + key
     return {
       seal(target, source, length) {
-        chacha20(base + target - HEADROOM, base + source - HEADROOM, HEADROOM + length, keyAddress, nonce)
+        chacha20(keyAddress, target, source, length)
         update(context, base + target, kernels.beginSealTag(target, length))
         kernels.endSealTag(target, length)
       },
       open(target, source, length) {
-        chacha20(base + target - HEADROOM, base + source - HEADROOM, HEADROOM + length, keyAddress, nonce)
+        chacha20(keyAddress, target, source, length)
         update(context, base + source, kernels.beginOpenTag(target, source, length))
         return kernels.endOpenTag(target, source, length) !== 0
       },
@@ -72,7 +83,7 @@ function beginOnce({ base, bytes, kernels, layout }: PacketMemory, openssl: Nati
 
 /** The same in four calls a packet, with nothing of OpenSSL's object known. */
 export function createRawBackend(memory: PacketMemory, openssl: NativeFunctions): AeadBackend {
-  const chacha20 = openssl('ChaCha20_ctr32', 'void', [pointer, pointer, size, pointer, pointer])
+  const chacha20 = chacha20Of(memory, openssl)
   const start = openssl('Poly1305_Init', 'void', [pointer, pointer])
   const update = openssl('Poly1305_Update', 'void', [pointer, pointer, size])
   const finish = openssl('Poly1305_Final', 'void', [pointer, pointer])
@@ -80,24 +91,21 @@ export function createRawBackend(memory: PacketMemory, openssl: NativeFunctions)
     throw new Error('openssl-raw: POLY1305 is too large')
   const { base, kernels, layout } = memory
   const context = base + layout.poly1305Context
-  const nonce = base + layout.nonce
   const tag = base + layout.tag
   const createKey = (key: number): AeadKey => {
     const keyAddress = base + key
     return {
       seal(target, source, length) {
-        const oneTimeKey = base + target - HEADROOM
-        chacha20(oneTimeKey, base + source - HEADROOM, HEADROOM + length, keyAddress, nonce)
+        chacha20(keyAddress, target, source, length)
         const covered = kernels.writeMacTrailer(target, length)
-        start(context, oneTimeKey)
+        start(context, base + target - HEADROOM)
         update(context, base + target, covered)
         finish(context, base + target + length)
       },
       open(target, source, length) {
-        const oneTimeKey = base + target - HEADROOM
-        chacha20(oneTimeKey, base + source - HEADROOM, HEADROOM + length, keyAddress, nonce)
+        chacha20(keyAddress, target, source, length)
         const covered = kernels.prepareOpen(target, source, length)
-        start(context, oneTimeKey)
+        start(context, base + target - HEADROOM)
         update(context, base + source, covered)
         finish(context, tag)
         return kernels.finishOpen(source, length) !== 0

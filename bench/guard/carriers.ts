@@ -95,11 +95,10 @@ export async function openTunnel(
   if (carrier === 'raw') return { carrier, pids: [], address: between.b, end: undefined, close: async () => {} }
   const close = (): Promise<void> => spaces.endPrograms()
   const pids: number[] = []
-  let end: GuardEnd | undefined
   const ends: GuardEnd[] = []
   for (const side of ['b', 'a'] as const) {
     if (carrier === 'ours') {
-      end = await spaces.startEnd(side, { name: 'pgb0', port, mtu, plane: 'workers', ...endOf(side, between) })
+      const end = await spaces.startEnd(side, { name: 'pgb0', port, mtu, plane: 'workers', ...endOf(side, between) })
       pids.unshift(end.child.pid ?? 0)
       ends.push(end)
     } else {
@@ -110,7 +109,7 @@ export async function openTunnel(
   }
   spaces.run('a', 'ping', ['-c', '1', '-w', '10', '-i', '0.2', inside.b])
   await untilWorkers(...ends)
-  return { carrier, pids, address: inside.b, end, close }
+  return { carrier, pids, address: inside.b, end: ends.at(-1), close }
 }
 
 function endOf(

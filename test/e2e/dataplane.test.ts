@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { after, afterEach, before, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { GuardEndOptions } from '../../bench/guard-end.ts'
 import { type GuardEnd, outside, type Side, TwoNamespaces, untilWorkers } from '../../bench/two-namespaces.ts'
@@ -87,6 +88,11 @@ function ping(from: Side, to: string, options: readonly string[] = []): string {
   return spaces.run(from, 'ping', ['-c', '1', '-w', '8', '-i', '0.2', ...options, to])
 }
 
+/** The time limit of the test bounds it. */
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await setTimeout(20)
+}
+
 const seconds = (value: number): { readonly timeout: number } => ({ timeout: value * 1000 })
 
 test('two guards in workers carry IPv4 and IPv6 with every offload, and lose nothing', seconds(15), async () => {
@@ -98,7 +104,7 @@ test('two guards in workers carry IPv4 and IPv6 with every offload, and lose not
     const { offloads } = await a.ask('status')
     return Array.isArray(offloads) && offloads.includes('udp-segment') && offloads.includes('udp-gro')
   }
-  while (!(await usesAll())) await new Promise((resolve) => setTimeout(resolve, 20))
+  await until(usesAll)
   await transfer(8_000_000)
   await transfer(8_000_000, 6)
   for (const size of [1, 500, 1392, 1393, 3000]) ping('b', inside.a, ['-s', String(size)])
@@ -135,7 +141,7 @@ test('the workers go on with the sessions of the plain data plane, and no packet
       const [peer] = peers as readonly { readonly receivedBytes: number; readonly sentBytes: number }[]
       return peer !== undefined && peer.receivedBytes >= bytes && peer.sentBytes >= bytes
     }
-    while (!(await isCounted())) await new Promise((resolve) => setTimeout(resolve, 20))
+    await until(isCounted)
   }
   await stop(a, b)
 })
@@ -171,7 +177,7 @@ test('an interface that is removed ends neither the process nor the socket', sec
   ping('a', inside.b)
   await untilWorkers(a, b)
   spaces.ip('a', ['link', 'delete', 'dev', name])
-  while ((await a.ask('status'))['dataPlane'] !== 'plain') await a.ask('stats')
+  await until(async () => (await a.ask('status'))['dataPlane'] === 'plain')
   await stop(a, b)
 })
 
@@ -190,7 +196,7 @@ test('a process that exits while its workers wait is gone at once', seconds(10),
 for (const mtu of [1420, 1383, 1281])
   test(`wireguard-go and we agree at an MTU of ${mtu}, either calling`, seconds(15), async (context) => {
     if (!existsSync(wireguardGo)) {
-      context.skip('wireguard-go is not installed')
+      context.skip('wireguard-go is not installed: apt-get install wireguard-go')
       return
     }
     const peerOf = (side: Side): { readonly publicKey: string; readonly allowedIps: readonly string[] } => ({

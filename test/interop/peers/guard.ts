@@ -4,10 +4,11 @@
  */
 
 import { createInterface } from 'node:readline'
+import { fixedPath } from '../../../bench/fixed-path.ts'
 import type { Endpoint } from '../../../src/api/endpoint.ts'
 import { SecretKey, tunnelPublicKey } from '../../../src/api/keys.ts'
 import type { DatagramSocket } from '../../../src/api/network.ts'
-import type { GuardPeer, Path, PathStatus } from '../../../src/api/roles.ts'
+import type { GuardPeer } from '../../../src/api/roles.ts'
 import { EmbeddedGuard } from '../../../src/guard/embedded.ts'
 import { CookieJar } from '../../../src/guard/wireguard/cookie.ts'
 import { runCommand } from '../../../src/net/run-command.ts'
@@ -108,31 +109,6 @@ function count(counts: number[], [type = 0]: Uint8Array): void {
   counts[type] = (counts[type] ?? 0) + 1
 }
 
-class FixedPath implements Path {
-  readonly lost: Promise<string> = new Promise(() => {})
-  readonly #remote: Endpoint
-
-  constructor(remote: Endpoint) {
-    this.#remote = remote
-  }
-
-  status(): PathStatus {
-    return { kind: 'host', remote: this.#remote, mapped: undefined, roundTrip: undefined }
-  }
-
-  subscribe(): Disposable {
-    return { [Symbol.dispose]: () => {} }
-  }
-
-  check(): void {}
-
-  acceptResume(): Disposable {
-    return { [Symbol.dispose]: () => {} }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {}
-}
-
 function say(reply: GuardReply): void {
   process.stdout.write(`${JSON.stringify(reply)}\n`)
 }
@@ -174,13 +150,13 @@ async function start(config: GuardConfig): Promise<(order: GuardOrder) => Promis
   return async (order) => {
     switch (order.kind) {
       case 'use':
-        peer.use(new FixedPath(order.remote), { initiate: order.initiate })
+        peer.use(fixedPath(order.remote), { initiate: order.initiate })
         break
       case 'preshared-key':
         peer.setPresharedKey(new SecretKey(key(order.key)))
         break
       case 'cross':
-        socket.beforeInitiation = () => peer.use(new FixedPath(order.remote), { initiate: true })
+        socket.beforeInitiation = () => peer.use(fixedPath(order.remote), { initiate: true })
         break
       case 'rebind':
         await socket.rebind(order.port)

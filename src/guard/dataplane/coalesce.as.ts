@@ -9,7 +9,6 @@
  */
 
 import { foldSum, setUint16, sumPseudoHeader, uint16, uint32, writeIpv4Checksum } from './bytes.as'
-import { OFFLOAD_HEADER } from './layout.as'
 import { setVector } from './vectors.as'
 
 const TCP: u32 = 6
@@ -19,6 +18,10 @@ const TCP_PSH: u8 = 0x08
 const LARGEST: i32 = 65535
 /** UDP_MAX_SEGMENTS of older systems. */
 const MOST_UDP: i32 = 64
+/** IOV_MAX of Linux. */
+const MOST: i32 = 1024
+/** Of the struct virtio_net_hdr right before the first packet of a group. */
+const OFFLOAD_SIZE: usize = 10
 
 // What `coalesce` may do; TCP has no switch of its own.
 let mayMerge: bool = true
@@ -45,6 +48,8 @@ let groupSize: i32 = 0
 let groupLength: i32 = 0
 let groupNext: u32 = 0
 let groupFlags: u8 = 0
+/** Before it are the iovecs of the groups that are not written yet. */
+let firstVector: i32 = 0
 
 export function allowCoalescing(any: bool, udp: bool): void {
   mayMerge = any
@@ -57,7 +62,7 @@ export function joinGroup(address: usize, length: i32): bool {
   if (!groupOpen || candidateKind !== groupKind || candidateIpv6 !== groupIpv6) return false
   if (candidateHeaders !== groupHeaders || candidatePayload > groupSize) return false
   if (groupHeaders + groupLength + candidatePayload > LARGEST || !sameHeaders()) return false
-  setVector(groupCount + 1, address + candidateHeaders, candidatePayload)
+  setVector(firstVector + groupCount, address + candidateHeaders, candidatePayload)
   groupCount++
   groupLength += candidatePayload
   groupNext += candidatePayload
@@ -68,7 +73,7 @@ export function joinGroup(address: usize, length: i32): bool {
 
 /** The packet that `joinGroup` refused begins a group, after the last one was finished. */
 export function startGroup(): void {
-  setVector(1, candidate, candidateLength)
+  setVector(firstVector, candidate - OFFLOAD_SIZE, (OFFLOAD_SIZE as i32) + candidateLength)
   group = candidate
   groupCount = 1
   groupKind = candidateKind
@@ -85,20 +90,31 @@ export function startGroup(): void {
   closeIfLast()
 }
 
-/** Completes the headers of the group. How many iovecs to write, the offload header among them; 0 for no group. */
+/** Completes the headers of the group. How many iovecs it has, after those of the groups before; 0 for no group. */
 export function finishGroup(): i32 {
   const packets = groupCount
   groupCount = 0
   groupOpen = false
   if (packets === 0) return 0
-  store<u64>(OFFLOAD_HEADER, 0)
-  store<u16>(OFFLOAD_HEADER + 8, 0)
-  setVector(0, OFFLOAD_HEADER, 10)
-  if (packets > 1) writeMerged()
-  return packets + 1
+  const header = group - OFFLOAD_SIZE
+  store<u64>(header, 0)
+  store<u16>(header, 0, 8)
+  if (packets > 1) writeMerged(header)
+  firstVector += packets
+  return packets
 }
 
-function writeMerged(): void {
+/** Whether the group finished last is a stream's: many such may come at once. The sockets of UDP hold little. */
+export function isStream(): bool {
+  return groupKind === TCP
+}
+
+/** The groups are written: their iovecs are free. */
+export function forgetGroups(): void {
+  firstVector = 0
+}
+
+function writeMerged(header: usize): void {
   const total = groupHeaders + groupLength
   const transport = group + groupTransport
   const transportLength = total - groupTransport
@@ -113,19 +129,19 @@ function writeMerged(): void {
   store<u16>(transport + field, foldSum(sumPseudoHeader(group, groupIpv6, groupKind) + lengthWord) as u16)
   if (isUdp) setUint16(transport + 4, transportLength)
   else store<u8>(transport + 13, groupFlags)
-  store<u8>(OFFLOAD_HEADER, 1)
-  store<u8>(OFFLOAD_HEADER + 1, isUdp ? 5 : groupIpv6 ? 4 : 1)
-  store<u16>(OFFLOAD_HEADER + 2, groupHeaders as u16)
-  store<u16>(OFFLOAD_HEADER + 4, groupSize as u16)
-  store<u16>(OFFLOAD_HEADER + 6, groupTransport as u16)
-  store<u16>(OFFLOAD_HEADER + 8, field as u16)
+  store<u8>(header, 1)
+  store<u8>(header, isUdp ? 5 : groupIpv6 ? 4 : 1, 1)
+  store<u16>(header, groupHeaders as u16, 2)
+  store<u16>(header, groupSize as u16, 4)
+  store<u16>(header, groupTransport as u16, 6)
+  store<u16>(header, field as u16, 8)
 }
 
 /** A packet shorter than the first, or one that TCP wants delivered, ends the group. */
 function closeIfLast(): void {
   if (groupKind === TCP && (groupFlags & TCP_PSH) !== 0) groupOpen = false
   if (candidatePayload < groupSize) groupOpen = false
-  if (groupKind === UDP && groupCount >= MOST_UDP) groupOpen = false
+  if (groupCount >= (groupKind === UDP ? MOST_UDP : MOST)) groupOpen = false
 }
 
 /** Leaves `candidateKind` 0 for all that is passed on as it is. */

@@ -22,32 +22,38 @@ interface Written {
   readonly packet: Uint8Array
 }
 
-/** Puts the packets through as the receive worker does. */
+/** Puts the packets through as the receive worker does: all groups wait, and are written at the end. */
 function coalesce(packets: readonly Uint8Array[]): readonly Written[] {
-  const written: Written[] = []
+  const counts: number[] = []
   let at = layout.free + HEADROOM
   for (const packet of packets) {
     memory.bytes.set(packet, at)
     if (kernels.joinGroup(at, packet.length) === 0) {
-      finish(written)
+      counts.push(kernels.finishGroup())
       kernels.startGroup()
     }
     at += (packet.length + 127) & ~63
   }
-  finish(written)
+  counts.push(kernels.finishGroup())
+  let vector = layout.vectors
+  const written = counts
+    .filter((count) => count > 0)
+    .map((count) => {
+      const bytes = gather(vector, count)
+      vector += 16 * count
+      return { header: new DataView(bytes.buffer, 0, 10), packet: bytes.subarray(10) }
+    })
+  kernels.forgetGroups()
   return written
 }
 
-function finish(written: Written[]): void {
-  const count = kernels.finishGroup()
-  if (count === 0) return
+function gather(vectors: number, count: number): Uint8Array {
   const parts: number[] = []
-  for (let index = 0; index < count; index++) {
-    const from = memory.view.getUint32(layout.vectors + 16 * index, true)
-    parts.push(...memory.bytes.subarray(from, from + memory.view.getUint32(layout.vectors + 16 * index + 8, true)))
+  for (let at = vectors; at < vectors + 16 * count; at += 16) {
+    const from = memory.view.getUint32(at, true)
+    parts.push(...memory.bytes.subarray(from, from + memory.view.getUint32(at + 8, true)))
   }
-  const bytes = Uint8Array.from(parts)
-  written.push({ header: new DataView(bytes.buffer, 0, 10), packet: bytes.subarray(10) })
+  return Uint8Array.from(parts)
 }
 
 /** The packets that the system makes of it: the way back through the twin of the other direction. */

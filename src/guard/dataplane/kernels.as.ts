@@ -12,12 +12,11 @@ export {
   writeMacTrailer,
 } from './aead.as'
 export { checksumOf, sumWords } from './bytes.as'
-export { allowCoalescing, finishGroup, joinGroup, startGroup } from './coalesce.as'
+export { allowCoalescing, finishGroup, forgetGroups, isStream, joinGroup, startGroup } from './coalesce.as'
 export {
   CHACHA_STATE,
   KEYSTREAM,
   NONCE,
-  OFFLOAD_HEADER,
   POLY1305_CONTEXT,
   SAVED,
   TAG,

@@ -10,8 +10,6 @@ export const NONCE: usize = 0x10000
 export const SAVED: usize = 0x10040
 /** The tag computed over a datagram. */
 export const TAG: usize = 0x10080
-/** struct virtio_net_hdr of the packet to be written to the TUN. */
-export const OFFLOAD_HEADER: usize = 0x100c0
 /** The headers of the packet being segmented, 256 bytes. */
 export const TEMPLATE: usize = 0x10100
 /** ChaCha20's first twelve words, each four times. */

@@ -26,6 +26,8 @@ export interface Kernels {
   joinGroup(address: number, length: number): number
   startGroup(): void
   finishGroup(): number
+  isStream(): number
+  forgetGroups(): void
   planSegments(address: number, length: number, mtu: number): number
   segmentAddress(index: number): number
   segmentLength(index: number): number
@@ -48,7 +50,6 @@ export interface Kernels {
 export interface PacketLayout {
   readonly nonce: number
   readonly tag: number
-  readonly offloadHeader: number
   readonly poly1305Context: number
   readonly vectors: number
   readonly free: number
@@ -109,7 +110,6 @@ export function createPacketMemory(addressOf?: (bytes: Uint8Array) => number): P
     layout: {
       nonce: constant('NONCE'),
       tag: constant('TAG'),
-      offloadHeader: constant('OFFLOAD_HEADER'),
       poly1305Context: constant('POLY1305_CONTEXT'),
       vectors: constant('VECTORS'),
       free: freeFrom,

@@ -18,9 +18,11 @@ import { TokenBucket } from './token-bucket.ts'
 import {
   dropUnowned,
   messageHeader,
+  pointerAt,
   reportActivity,
   setPointer,
   type Turn,
+  vectorSize,
   type WorkerContext,
 } from './worker-context.ts'
 import type { Ipv4Endpoint, PeerCommand } from './worker-messages.ts'
@@ -61,6 +63,8 @@ const tagSize = 16
 const controlRoom = 64
 const groControlLength = 20
 const nameRoom = 32
+/** Packets for the TUN that are written in one go, each of up to 64 KiB: it wakes who waits for them once, not seven times. */
+const mostGroups = 7
 /** Key, then replay window (replay.as.ts). */
 const slotSize = 1152
 const windowInSlot = 64
@@ -80,7 +84,7 @@ const vectorsAt = controlsAt + buffers * controlRoom
 const buffersAt = 0x40000
 const bufferSize = 0x10200
 const openedAt = 0x100000
-const openedEnd = openedAt + 0x40000
+const openedEnd = openedAt + 0x70000
 const slotsAt = openedEnd
 const slotsEnd = 0x1000000
 
@@ -104,6 +108,9 @@ export class Receiver {
   #heard: ReceivingSession | undefined
   #heardData = false
   #heardBytes = 0
+  /** Of the groups that are not written yet: how many packets each has. */
+  readonly #groups: Int32Array = new Int32Array(mostGroups)
+  #groupCount = 0
 
   constructor(
     context: WorkerContext,
@@ -118,7 +125,7 @@ export class Receiver {
     kernels.allowCoalescing(true, options.mayMergeUdp)
     for (let index = 0; index < buffers; index++) {
       const header = messagesAt + index * messageHeader.size
-      const vector = vectorsAt + index * 16
+      const vector = vectorsAt + index * vectorSize
       setPointer(view, vector, base + bufferAt(index))
       view.setUint32(vector + 8, largestDatagram, true)
       setPointer(view, header + messageHeader.name, base + namesAt + index * nameRoom)
@@ -198,6 +205,7 @@ export class Receiver {
       this.#now = this.#context.now()
       let bytes = 0
       for (let index = 0; index < ready; index++) bytes += this.#receiveMessage(index)
+      this.#writeAll()
       // Those were all, and in so little time hardly more came: `poll` will say.
       if (ready < buffers && bytes < shortWork) return 'idle'
     }
@@ -280,7 +288,6 @@ export class Receiver {
       if (kernels.isTransport(from + at, length) !== 0) this.#receiveTransport(from + at, length, index)
       else this.#pass(from + at, length, index)
     }
-    this.#finishGroup()
     this.#tellHeard(index)
     return total
   }
@@ -324,7 +331,7 @@ export class Receiver {
     if (this.#now - session.created >= REJECT_AFTER_TIME) return 'expired-key'
     const refused = kernels.beginOpen(datagram, session.window)
     if (refused !== 0) return refused === 1 ? 'counter-too-large' : 'replayed'
-    if (this.#openedAt + HEADROOM + length + 64 > openedEnd) this.#finishGroup()
+    if (this.#openedAt + HEADROOM + length + 64 > openedEnd) this.#writeAll()
     const target = this.#openedAt + HEADROOM
     if (!session.key.open(target, datagram + headerSize, length)) return 'unauthenticated'
 
@@ -340,7 +347,7 @@ export class Receiver {
     if (!this.#isFrom(peer, target)) return 'source-not-allowed'
     this.#heardBytes += packet
     if (kernels.joinGroup(target, packet) === 0) {
-      this.#writeGroup()
+      this.#endGroup()
       kernels.startGroup()
     }
     this.#openedAt = (target + length + 127) & ~63
@@ -399,28 +406,49 @@ export class Receiver {
     this.#context.post({ kind: 'moved', peer: peer.id, endpoint: peer.endpoint, revision: peer.revision })
   }
 
-  #finishGroup(): void {
-    this.#writeGroup()
-    this.#openedAt = openedAt
+  #endGroup(): void {
+    const { kernels } = this.#context.memory
+    const packets = kernels.finishGroup()
+    if (packets === 0) return
+    this.#groups[this.#groupCount] = packets
+    this.#groupCount++
+    if (this.#groupCount === mostGroups || kernels.isStream() === 0) this.#writeGroups()
   }
 
-  #writeGroup(): void {
+  #writeAll(): void {
+    this.#endGroup()
+    this.#writeGroups()
+  }
+
+  #writeGroups(): void {
     const { system, memory, tun } = this.#context
-    const count = memory.kernels.finishGroup()
-    if (count === 0 || system.writev(tun, memory.base + memory.layout.vectors, count) >= 0) return
+    let vector = memory.layout.vectors
+    for (let index = 0; index < this.#groupCount; index++) {
+      const packets = this.#groups[index] ?? 0
+      if (system.writev(tun, memory.base + vector, packets) < 0) this.#refused(vector, packets)
+      vector += packets * vectorSize
+    }
+    this.#groupCount = 0
+    this.#openedAt = openedAt
+    memory.kernels.forgetGroups()
+  }
+
+  #refused(vector: number, packets: number): void {
+    const { system, memory } = this.#context
     const code = system.errno()
-    const packets = count - 1
     if (code === errno.EIO) dropUnowned(this.#context, 'interface-down', packets)
     else if (code === errno.EAGAIN || code === errno.ENOBUFS) dropUnowned(this.#context, 'interface-full', packets)
     else {
       dropUnowned(this.#context, 'interface-refused', packets)
-      if (packets > 1 && code === errno.EINVAL) this.#mergeLess(code)
+      const header = pointerAt(memory.view, vector) - memory.base
+      if (packets > 1 && code === errno.EINVAL) this.#mergeLess(memory.view.getUint8(header + 1), code)
     }
   }
 
   /** The system takes no such packet: without merging UDP, then without any. */
-  #mergeLess(code: number): void {
-    const kind = this.#context.memory.view.getUint8(this.#context.memory.layout.offloadHeader + 1)
+  #mergeLess(kind: number, code: number): void {
+    // Others like it may have waited behind it.
+    if (!(kind === 5 ? this.#mayMergeUdp : this.#mayMerge)) return
     if (kind === 5) this.#mayMergeUdp = false
     else this.#mayMerge = false
     this.#context.memory.kernels.allowCoalescing(this.#mayMerge, this.#mayMergeUdp)

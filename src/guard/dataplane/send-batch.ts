@@ -7,7 +7,7 @@
 import { c, errno, errnoName } from '../../net/ffi.ts'
 import { HEADROOM, TAILROOM } from './packet-memory.ts'
 import { countDrop } from './shared-activity.ts'
-import { messageHeader, setPointer, socketAddressSize, type WorkerContext } from './worker-context.ts'
+import { messageHeader, setPointer, socketAddressSize, vectorSize, type WorkerContext } from './worker-context.ts'
 
 export interface Destination {
   /** Its struct sockaddr_in. */
@@ -183,7 +183,7 @@ export class SendBatch {
     const header = messagesAt + index * messageHeader.size
     kernels.setVector(index, at, bytes)
     setPointer(view, header + messageHeader.name, base + to.addressSlot)
-    setPointer(view, header + messageHeader.vectors, base + layout.vectors + index * 16)
+    setPointer(view, header + messageHeader.vectors, base + layout.vectors + index * vectorSize)
     view.setUint32(header + messageHeader.vectorCount, 1, true)
     view.setUint32(header + messageHeader.controlLength, size > 0 ? controlLength : 0, true)
     if (size > 0) view.setUint16(controlsAt + index * 32 + 16, size, true)

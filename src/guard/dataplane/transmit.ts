@@ -44,6 +44,8 @@ const largestPacket = 65_535
 const readsPerTurn = 32
 /** A batch of small packets is sent at this size, though more wait. */
 const fullBatch = 64
+/** Segments of large packets are sent at this size, if not all were read before: the other end wakes up less often. */
+const largeBatch = 200
 /** A packet after a pause is sent before the TUN is asked for another, ms. */
 const quietTime = 1
 const slotSize = 64
@@ -148,8 +150,9 @@ export class Transmitter {
       const before = this.#now
       this.#now = now()
       const packets = this.#sendRead(length - headerSize)
-      if (packets > 1) this.#batch.flushFull()
-      else if (this.#now - before >= quietTime || this.#batch.size >= fullBatch) this.#batch.flush()
+      if (packets > 1) {
+        if (this.#batch.size >= largeBatch) this.#batch.flushFull()
+      } else if (this.#now - before >= quietTime || this.#batch.size >= fullBatch) this.#batch.flush()
     }
     this.#batch.flush()
     return 'busy'

@@ -64,6 +64,8 @@ export const messageHeader = {
 } as const
 
 export const socketAddressSize = 16
+/** struct iovec. */
+export const vectorSize = 16
 
 /** A 64-bit pointer at an offset, for which a view has no method that takes a number. */
 export function setPointer(view: DataView, at: number, address: number): void {

@@ -274,9 +274,41 @@ function sealed(...inner: readonly Uint8Array[]): readonly Uint8Array[] {
   const { system, half } = transmitter()
   connect(half)
   system.toRead.push(...inner.map(asRead))
-  half.turn()
+  while (half.turn() === 'busy') {}
   return system.sent.flatMap(({ datagrams }) => datagrams)
 }
+
+/** Two packets of each flow, told apart by their source ports, which are their numbers; every fifth is of UDP. */
+function flowsInMessages(count: number): FakeSystem['toReceive'] {
+  const inner = Array.from({ length: 2 * count }, (_, at) => {
+    const flow = at >> 1
+    const protocol = flow % 5 === 4 ? 'udp' : 'tcp'
+    return encodeInner({
+      family: 4,
+      protocol,
+      payload: new Uint8Array(200),
+      sequence: (at % 2) * 200,
+      sourcePort: flow,
+    })
+  })
+  const datagrams = sealed(...inner)
+  return Array.from({ length: count }, (_, flow) => {
+    const [first, second] = datagrams.slice(2 * flow)
+    return { bytes: new Uint8Array(Buffer.concat([first!, second!])), segmentSize: first!.length, from: here }
+  })
+}
+
+test('of however many flows packets come in one turn: each goes to the TUN once, in its place', () => {
+  const { system, half } = receiver()
+  system.toReceive.push(...flowsInMessages(43))
+  assert.equal(half.turn(), 'idle')
+  const ports = system.written.map((written) => new DataView(written.buffer).getUint16(10 + 20))
+  assert.deepEqual(
+    ports,
+    Array.from({ length: 43 }, (_, flow) => flow),
+  )
+  assert.deepEqual(readDrops(system.drops), {})
+})
 
 test('a forged, a short, a foreign and a misplaced packet are dropped, each for its reason', () => {
   const { system, half, row } = receiver()
@@ -351,18 +383,19 @@ test('a flood of handshakes from elsewhere does not keep out those that come fro
 
 test('a system that takes no merged packets gets them one by one', () => {
   const { system, half } = receiver()
-  const datagrams = sealed(...packets(4))
+  const datagrams = sealed(...packets(8))
   const message = (from: number): { bytes: Uint8Array; segmentSize: number; from: typeof here } => ({
     bytes: new Uint8Array(Buffer.concat(datagrams.slice(from, from + 2))),
     segmentSize: datagrams[0]!.length,
     from: here,
   })
   system.writeError = errno.EINVAL
-  system.toReceive.push(message(0))
+  system.toReceive.push(message(0), ...flowsInMessages(3).slice(1))
   half.turn()
-  assert.deepEqual(readDrops(system.drops), { 'interface-refused': 2 })
+  assert.deepEqual(readDrops(system.drops), { 'interface-refused': 6 })
+  assert.equal(system.events.filter(({ kind }) => kind === 'fell-back').length, 1)
   system.writeError = 0
-  system.toReceive.push(message(2))
+  system.toReceive.push(message(6))
   half.turn()
   assert.equal(system.written.length, 2)
 })

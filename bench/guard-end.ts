@@ -89,6 +89,9 @@ for await (const line of createInterface({ input: process.stdin })) {
   else if (line === 'fail-transmit' || line === 'fail-receive') {
     if (dataPlane instanceof WorkerDataPlane) dataPlane.breakWorker(line === 'fail-transmit' ? 'transmit' : 'receive')
     say({ done: true })
+  } else if (line === 'give-transmit' || line === 'give-receive') {
+    if (dataPlane instanceof WorkerDataPlane) dataPlane.giveTun(line === 'give-transmit' ? 'transmit' : 'receive')
+    say({ done: true })
   } else if (line === 'exit') process.exit(0)
   else if (line === 'stop') break
 }

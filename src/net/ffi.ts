@@ -48,6 +48,8 @@ export interface SystemCalls {
   recvfrom(fd: number, data: number, length: number, flags: number, address: number, addressLength: number): number
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number
   sendmmsg(fd: number, messages: number, count: number, flags: number): number
+  /** Fills a struct timespec: seconds and nanoseconds, 64 bits each. */
+  clock_gettime(clock: number, address: number): number
   /** Moves the calling thread only: descriptors it opens from now on belong to the other namespace. */
   setns(fd: number, kind: number): number
   unshare(kinds: number): number
@@ -111,6 +113,7 @@ export const c = {
   SO_RCVBUFFORCE: 33,
   MSG_DONTWAIT: 0x40,
   CLONE_NEWNET: 0x40000000,
+  CLOCK_THREAD_CPUTIME_ID: 3,
 } as const
 
 type ErrnoName =
@@ -263,6 +266,7 @@ function declare(koffi: Koffi): SystemCalls {
     recvfrom: libc.func('recvfrom', 'intptr', [fd, pointer, 'size_t', 'int', pointer, pointer]),
     recvmmsg: libc.func('recvmmsg', 'int', [fd, pointer, 'uint', 'int', pointer]),
     sendmmsg: libc.func('sendmmsg', 'int', [fd, pointer, 'uint', 'int']),
+    clock_gettime: libc.func('clock_gettime', 'int', ['int', pointer]),
     setns: libc.func('setns', 'int', [fd, 'int']),
     unshare: libc.func('unshare', 'int', ['int']),
     errno: () => koffi.errno(),

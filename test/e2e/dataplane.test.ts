@@ -146,6 +146,35 @@ test('the workers go on with the sessions of the plain data plane, and no packet
   await stop(a, b)
 })
 
+test('the workers take turns at the TUN, and no packet is lost, doubled or overtaken', seconds(20), async () => {
+  const { a, b } = await twoEnds()
+  ping('a', inside.b)
+  await untilWorkers(a, b)
+  let isOver = false
+  let turns = 0
+  const takeTurns = async (): Promise<void> => {
+    for (; !isOver; turns++) for (const end of [a, b]) await end.ask(turns % 2 === 0 ? 'give-receive' : 'give-transmit')
+  }
+  const turning = takeTurns()
+  const flow = spaces.output('a', 'ping', {
+    args: ['-q', '-c', '2000', '-i', '0.001', '-W', '2', inside.b],
+    within: 15_000,
+  })
+  await transfer(30_000_000)
+  assert.match(await flow, /2000 packets transmitted, 2000 received/)
+  isOver = true
+  await turning
+  assert.ok(turns > 100, `only ${turns} turns`)
+  for (const end of [a, b]) {
+    const { guard, peers } = await end.ask('stats')
+    assert.deepEqual(
+      [guard, peers].map((stats) => /replayed|unauthenticated|malformed/.test(JSON.stringify(stats))),
+      [false, false],
+    )
+  }
+  await stop(a, b)
+})
+
 test('when a worker dies the plain data plane goes on with new sessions, and says so', seconds(15), async () => {
   const { a, b } = await twoEnds()
   ping('a', inside.b)

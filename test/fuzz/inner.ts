@@ -8,10 +8,10 @@
 import assert from 'node:assert/strict'
 import type { Generator } from '../../lab/model/generator.ts'
 import { createPeerRow, dropsOfPeer, readDrops } from '../../src/guard/dataplane/shared-activity.ts'
-import { asRead, FakeSystem } from '../../src/guard/dataplane/testing/fake-system.ts'
+import { alone, asRead, FakeSystem } from '../../src/guard/dataplane/testing/fake-system.ts'
 import { encodeInner, fieldsOf } from '../../src/guard/dataplane/testing/inner-packets.ts'
 import { segmentTwin } from '../../src/guard/dataplane/testing/segment-twin.ts'
-import { Transmitter } from '../../src/guard/dataplane/transmit.ts'
+import { slotsAt, Transmitter } from '../../src/guard/dataplane/transmit.ts'
 import { decodeCounter, decodeReceiver, openTransport } from '../../src/guard/dataplane/transport.ts'
 import { parsePrefix } from '../../src/guard/wireguard/allowed-ips.ts'
 import { toHex } from '../../src/util/bytes.ts'
@@ -65,8 +65,7 @@ function changed(generator: Generator, bytes: Uint8Array): Uint8Array {
 /** Everything of the packet memory that no packet may reach: the compiler's data, and keys and addresses. */
 function guarded(system: FakeSystem): string {
   const { bytes } = system.memory
-  const slots = 0xe0000
-  return toHex(join(bytes.subarray(0, 0x10000), bytes.subarray(slots, slots + 0x1000)))
+  return toHex(join(bytes.subarray(0, 0x10000), bytes.subarray(slotsAt, slotsAt + 0x1000)))
 }
 
 /** The transmit half with one peer, whose session is `remoteIndex`. */
@@ -77,11 +76,12 @@ class TunSide {
   #counter = 0
 
   constructor() {
-    this.#half = new Transmitter(this.system.context(), 4)
+    this.#half = new Transmitter(this.system.context(), alone())
     const allowedIps = ['10.64.1.1/32', 'fd70::1/128'].map((text) => parsePrefix(text) ?? assert.fail())
     this.#half.apply({ kind: 'add-peer', peer, allowedIps, row: this.#row })
     this.#half.apply({ kind: 'set-endpoint', peer, endpoint: there, revision: 1 })
-    const keypair = { localIndex: 1, remoteIndex, key: Uint8Array.from(key), created: this.system.now, ...limits }
+    const shared = { sendKey: Uint8Array.from(key), counter: new Float64Array(1), receivedBelow: 0 }
+    const keypair = { localIndex: 1, remoteIndex, created: this.system.now, ...shared, ...limits }
     this.#half.apply({ kind: 'install-keypair', peer, ...keypair })
     this.#half.apply({ kind: 'use-keypair', peer, localIndex: 1, confirm: false })
   }

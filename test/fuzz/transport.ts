@@ -151,7 +151,10 @@ export class WorkerHalf implements ReceivingHalf {
         peer,
         localIndex,
         remoteIndex: 1,
-        key: Uint8Array.from(bytes),
+        sendKey: new Uint8Array(32),
+        receiveKey: Uint8Array.from(bytes),
+        counter: new Float64Array(1),
+        receivedBelow: 0,
         created: localIndex === expired ? now - REJECT_AFTER_TIME : now,
         ...limits,
       })

@@ -66,6 +66,12 @@ export interface PacketMemory {
   readonly base: number
 }
 
+/** The receiver's part of the memory, and the transmitter's: the receive worker has both. */
+export const parts = {
+  receiver: { from: 0x20000, end: 0x800000 },
+  transmitter: { from: 0x800000, end: 0x1000000 },
+} as const
+
 /** Bytes in front of a packet that sealing and opening may overwrite (aead.as.ts). */
 export const HEADROOM = 64
 /** Bytes behind a packet that they may overwrite: padding, tag, lengths. */

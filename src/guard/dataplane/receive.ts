@@ -1,5 +1,5 @@
 /**
- * The receive worker's work: one recvmmsg -> datagrams, those of one sender in one piece (UDP_GRO) -> sessions -> opened
+ * From the socket to the TUN: one recvmmsg -> datagrams, those of one sender in one piece (UDP_GRO) -> sessions -> opened
  * packets -> allowed IPs -> one writev for the packets of one flow. It knows the receiving half of every session. What is
  * no transport message goes to the main thread as it is.
  */
@@ -11,7 +11,7 @@ import { REJECT_AFTER_TIME, UNANSWERED_AFTER } from '../wireguard/constants.ts'
 import type { AeadKey } from './aead/aead.ts'
 import type { PeerId } from './data-plane.ts'
 import { type DatagramRing, LARGEST_PASSED } from './datagram-ring.ts'
-import { HEADROOM } from './packet-memory.ts'
+import { HEADROOM, parts } from './packet-memory.ts'
 import { countDrop, type DropReason, dropsOfPeer, received, sent } from './shared-activity.ts'
 import { Slots } from './slots.ts'
 import { TokenBucket } from './token-bucket.ts'
@@ -52,10 +52,7 @@ interface ReceivingPeer {
   lastSource: number
 }
 
-const turns = 8
 const buffers = 8
-/** Bytes that are dealt with before another wake-up of this thread would be. */
-const shortWork = 4_096
 const largestDatagram = 65_535
 const minimumSize = 32
 const headerSize = 16
@@ -76,8 +73,8 @@ const windowInSlot = 64
 const strangersRate = { rate: 1_000, burst: 400 } as const
 const peerRate = { rate: 20, burst: 20 } as const
 
-// The receive worker's part of the packet memory.
-const messagesAt = 0x20000
+// In the receiver's part of the packet memory.
+const messagesAt = parts.receiver.from
 const namesAt = messagesAt + buffers * messageHeader.size
 const controlsAt = namesAt + buffers * nameRoom
 const vectorsAt = controlsAt + buffers * controlRoom
@@ -86,7 +83,7 @@ const bufferSize = 0x10200
 const openedAt = 0x100000
 const openedEnd = openedAt + 0x70000
 const slotsAt = openedEnd
-const slotsEnd = 0x1000000
+const slotsEnd = parts.receiver.end
 
 export class Receiver {
   readonly #context: WorkerContext
@@ -150,7 +147,7 @@ export class Receiver {
     }
     const peer = this.#peers.get(command.peer)
     if (peer === undefined) {
-      if (command.kind === 'install-keypair') command.key.fill(0)
+      if (command.kind === 'install-keypair') command.receiveKey?.fill(0)
       return
     }
     switch (command.kind) {
@@ -176,40 +173,30 @@ export class Receiver {
       case 'use-keypair':
       case 'send-keepalive':
       case 'drop-queue':
-        // The transmit worker's.
+        // The transmitter's.
         break
       default:
         assertNever(command)
     }
   }
 
-  /** The interface's MTU does not matter to what is received. */
-  setMtu(): void {}
-
-  /** Receives and writes what there is, a bounded amount. */
+  /** Receives and writes what fits into its buffers. `idle`: those were all, and `poll` will tell of more. */
   turn(): Turn {
     const { system, memory } = this.#context
-    for (let count = 0; count < turns; count++) {
-      for (let index = 0; index < buffers; index++) {
-        const header = messagesAt + index * messageHeader.size
-        memory.words[(header + messageHeader.nameLength) >> 2] = nameRoom
-        memory.words[(header + messageHeader.controlLength) >> 2] = controlRoom
-      }
-      const ready = system.recvmmsg(this.#socket, memory.base + messagesAt, buffers, c.MSG_DONTWAIT, 0)
-      if (ready < 0) {
-        const code = system.errno()
-        if (code === errno.EAGAIN) return 'idle'
-        if (code === errno.EINTR) continue
-        return 'down'
-      }
-      this.#now = this.#context.now()
-      let bytes = 0
-      for (let index = 0; index < ready; index++) bytes += this.#receiveMessage(index)
-      this.#writeAll()
-      // Those were all, and in so little time hardly more came: `poll` will say.
-      if (ready < buffers && bytes < shortWork) return 'idle'
+    for (let index = 0; index < buffers; index++) {
+      const header = messagesAt + index * messageHeader.size
+      memory.words[(header + messageHeader.nameLength) >> 2] = nameRoom
+      memory.words[(header + messageHeader.controlLength) >> 2] = controlRoom
     }
-    return 'busy'
+    const ready = system.recvmmsg(this.#socket, memory.base + messagesAt, buffers, c.MSG_DONTWAIT, 0)
+    if (ready < 0) {
+      const code = system.errno()
+      return code === errno.EAGAIN || code === errno.EINTR ? 'idle' : 'down'
+    }
+    this.#now = this.#context.now()
+    for (let index = 0; index < ready; index++) this.#receiveMessage(index)
+    this.#writeAll()
+    return ready < buffers ? 'idle' : 'busy'
   }
 
   /** Wipes every key. */
@@ -242,11 +229,12 @@ export class Receiver {
   }
 
   #install(peer: ReceivingPeer, command: Extract<PeerCommand, { kind: 'install-keypair' }>): void {
-    const slot = this.#slots.take()
-    if (slot !== undefined) {
+    const { receiveKey } = command
+    const slot = receiveKey === undefined ? undefined : this.#slots.take()
+    if (receiveKey !== undefined && slot !== undefined) {
       this.#installed++
-      this.#context.memory.bytes.set(command.key, slot)
-      this.#context.memory.kernels.startWindow(slot + windowInSlot, command.nextCounter ?? 0)
+      this.#context.memory.bytes.set(receiveKey, slot)
+      this.#context.memory.kernels.startWindow(slot + windowInSlot, command.receivedBelow)
       const session: ReceivingSession = {
         peer,
         localIndex: command.localIndex,
@@ -259,7 +247,7 @@ export class Receiver {
       peer.sessions.set(command.localIndex, session)
       this.#sessions.set(command.localIndex, session)
     }
-    command.key.fill(0)
+    receiveKey?.fill(0)
   }
 
   #removeKeypair(peer: ReceivingPeer, localIndex: number): void {
@@ -276,8 +264,8 @@ export class Receiver {
     for (const peer of this.#peers.values()) peer.lastSource = -1
   }
 
-  /** One message: one datagram, or several of one sender and one size, of which the last may be shorter. Its bytes. */
-  #receiveMessage(index: number): number {
+  /** One message: one datagram, or several of one sender and one size, of which the last may be shorter. */
+  #receiveMessage(index: number): void {
     const { words, kernels } = this.#context.memory
     const header = messagesAt + index * messageHeader.size
     const total = words[(header + messageHeader.received) >> 2] ?? 0
@@ -289,7 +277,6 @@ export class Receiver {
       else this.#pass(from + at, length, index)
     }
     this.#tellHeard(index)
-    return total
   }
 
   #segmentSize(index: number, header: number): number {
@@ -393,7 +380,7 @@ export class Receiver {
     this.#note(peer, isAwaited || isFirst)
   }
 
-  /** Roaming: the main thread decides, and tells the transmit worker. */
+  /** Roaming: the main thread decides, and tells both workers. */
   #follow(peer: ReceivingPeer, index: number): void {
     const known = peer.endpoint
     if (known === undefined) return

@@ -5,7 +5,7 @@
  */
 
 import { c, errno, errnoName } from '../../net/ffi.ts'
-import { HEADROOM, TAILROOM } from './packet-memory.ts'
+import { HEADROOM, parts, TAILROOM } from './packet-memory.ts'
 import { countDrop } from './shared-activity.ts'
 import { messageHeader, setPointer, socketAddressSize, vectorSize, type WorkerContext } from './worker-context.ts'
 
@@ -41,13 +41,13 @@ const plainTime = 10_000
 /** A full socket is waited for this long, ms; then the datagram is dropped. */
 const sendPatience = 20
 
-// In the transmit worker's packet memory.
-const messagesAt = 0x20000
+// In the transmitter's part of the packet memory.
+const messagesAt = parts.transmitter.from
 const controlsAt = messagesAt + maximumRuns * messageHeader.size
 const pollAt = controlsAt + maximumRuns * 32
 const zeroAt = pollAt + 8
-const sealedAt = 0x60000
-const sealedEnd = sealedAt + 0x80000
+const sealedAt = messagesAt + 0x10000
+export const sealedEnd: number = sealedAt + 0x80000
 
 export class SendBatch {
   readonly #context: WorkerContext

@@ -1,6 +1,6 @@
 /**
- * What the workers tell the main thread all the time: numbers in shared memory, each written by one worker only. A peer has
- * a row of its own, half of it the transmit worker's; a worker has a row for what belongs to no peer. Reading never
+ * What the workers tell the main thread all the time: numbers in shared memory, each written by one worker at a time. A
+ * peer has a row of its own, half of it for whoever sends (turnstile.ts); a worker has a row for what belongs to no peer. Reading never
  * waits; two numbers of a row may be of different moments, which a report may be too.
  */
 
@@ -31,7 +31,7 @@ export const dropReasons = [
 
 export type DropReason = (typeof dropReasons)[number]
 
-/** The transmit worker's half of a peer's row. Times are ms of control's clock, NaN for never. */
+/** The sender's half of a peer's row. Times are ms of control's clock, NaN for never. */
 export const sent = {
   version: 0,
   lastAt: 1,

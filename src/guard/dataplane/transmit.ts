@@ -1,7 +1,8 @@
 /**
- * The transmit worker's work: a read from the TUN -> the peer of its destination -> packets -> sealed datagrams -> one
- * sendmmsg, in which datagrams of equal size to one peer are one message (UDP_SEGMENT). It knows the sending half of
- * every session, and keeps packets of peers that have none.
+ * From the TUN to the socket: a read -> the peer of its destination -> packets -> sealed datagrams -> one sendmmsg, in
+ * which datagrams of equal size to one peer are one message (UDP_SEGMENT). Each worker has one of these; what they share
+ * (a session's counter, the sending half of a peer's row) is used inside the turnstile only, where every packet is read,
+ * sealed and sent. Counters are taken before they are used: an error in between loses some, and repeats none.
  */
 
 import { c, errno } from '../../net/ffi.ts'
@@ -10,9 +11,11 @@ import { AllowedIps, type Prefix } from '../wireguard/allowed-ips.ts'
 import { QUEUE_LIMIT, REJECT_AFTER_TIME } from '../wireguard/constants.ts'
 import type { AeadKey } from './aead/aead.ts'
 import type { PeerId } from './data-plane.ts'
-import { type Destination, SendBatch } from './send-batch.ts'
+import { parts } from './packet-memory.ts'
+import { type Destination, SendBatch, sealedEnd } from './send-batch.ts'
 import { countDrop, type DropReason, dropsOfPeer, received, sent } from './shared-activity.ts'
 import { Slots } from './slots.ts'
+import type { Turnstile } from './turnstile.ts'
 import { dropUnowned, reportActivity, type Turn, type WorkerContext } from './worker-context.ts'
 import type { Ipv4Endpoint, PeerCommand } from './worker-messages.ts'
 
@@ -24,7 +27,8 @@ interface SendingSession {
   readonly created: number
   readonly rekeyAfterMessages: number
   readonly rejectAfterMessages: number
-  counter: number
+  /** The one to send next, shared with the other worker. */
+  readonly counter: Float64Array
 }
 
 interface SendingPeer extends Destination {
@@ -49,10 +53,18 @@ const largeBatch = 200
 /** A packet after a pause is sent before the TUN is asked for another, ms. */
 const quietTime = 1
 const slotSize = 64
-// The transmit worker's part of the packet memory; the one of send-batch.ts lies around it.
-const packetAt = 0x40000
-const slotsAt = 0xe0000
-const slotsEnd = 0x1000000
+// In the transmitter's part of the packet memory, behind what is send-batch.ts's.
+const packetAt = sealedEnd + 0x1000
+/** Keys and addresses of peers. */
+export const slotsAt: number = packetAt + 0x11000
+const slotsEnd = parts.transmitter.end
+
+export interface TransmitterOptions {
+  readonly socket: number
+  readonly turnstile: Turnstile
+  /** What a command wants sent, one of both workers sends. */
+  readonly leads: boolean
+}
 
 export class Transmitter {
   readonly #context: WorkerContext
@@ -60,14 +72,18 @@ export class Transmitter {
   readonly #allowedIps: AllowedIps<SendingPeer> = new AllowedIps()
   readonly #slots: Slots
   readonly #batch: SendBatch
+  readonly #turnstile: Turnstile
+  readonly #leads: boolean
   #mtu: number
   #now = 0
   /** The last IPv4 destination and its peer. */
   #lastDestination = -1
   #lastPeer: SendingPeer | undefined
 
-  constructor(context: WorkerContext, socket: number) {
+  constructor(context: WorkerContext, { socket, turnstile, leads }: TransmitterOptions) {
     this.#context = context
+    this.#turnstile = turnstile
+    this.#leads = leads
     this.#batch = new SendBatch(context, socket)
     this.#mtu = context.mtu
     this.#slots = new Slots(context.memory.bytes, { from: slotsAt, end: slotsEnd, size: slotSize })
@@ -77,17 +93,34 @@ export class Transmitter {
     return this.#batch.offloads
   }
 
-  /** When something was read last. */
-  get now(): number {
-    return this.#now
-  }
-
   /** The interface's MTU has changed. */
   setMtu(mtu: number): void {
     this.#mtu = mtu
   }
 
   apply(command: PeerCommand): void {
+    if (!this.#turnstile.enter()) {
+      if (command.kind === 'install-keypair') command.sendKey.fill(0)
+      return
+    }
+    try {
+      this.#apply(command)
+    } finally {
+      this.#turnstile.leave()
+    }
+  }
+
+  /** Reads and sends what there is, a bounded amount. */
+  turn(): Turn {
+    if (!this.#turnstile.enter()) return 'idle'
+    try {
+      return this.#turn()
+    } finally {
+      this.#turnstile.leave()
+    }
+  }
+
+  #apply(command: PeerCommand): void {
     this.#now = this.#context.now()
     if (command.kind === 'add-peer') {
       this.#addPeer(command)
@@ -95,7 +128,7 @@ export class Transmitter {
     }
     const peer = this.#peers.get(command.peer)
     if (peer === undefined) {
-      if (command.kind === 'install-keypair') command.key.fill(0)
+      if (command.kind === 'install-keypair') command.sendKey.fill(0)
       return
     }
     switch (command.kind) {
@@ -113,15 +146,15 @@ export class Transmitter {
         break
       case 'use-keypair':
         peer.sending = peer.sessions.get(command.localIndex)
-        peer.row[sent.usedUp] = Number.NaN
-        if (command.confirm && peer.queue.length === 0) this.#sendEmpty(peer)
+        if (this.#leads) peer.row[sent.usedUp] = Number.NaN
+        if (this.#leads && command.confirm && peer.queue.length === 0) this.#sendEmpty(peer)
         this.#sendQueue(peer)
         break
       case 'remove-keypair':
         this.#removeKeypair(peer, command.localIndex)
         break
       case 'send-keepalive':
-        this.#sendEmpty(peer)
+        if (this.#leads) this.#sendEmpty(peer)
         break
       case 'drop-queue':
         if (peer.queue.length > 0) countDrop(peer.drops, 'queue-dropped', peer.queue.length)
@@ -135,8 +168,7 @@ export class Transmitter {
     this.#batch.flush()
   }
 
-  /** Reads and sends what there is, a bounded amount. */
-  turn(): Turn {
+  #turn(): Turn {
     const { system, memory, now } = this.#context
     for (let reads = 0; reads < readsPerTurn; reads++) {
       const length = system.read(this.#context.tun, memory.base + packetAt - headerSize, headerSize + largestPacket)
@@ -213,8 +245,8 @@ export class Transmitter {
   #install(peer: SendingPeer, command: Extract<PeerCommand, { kind: 'install-keypair' }>): void {
     const keySlot = this.#slots.take()
     if (keySlot !== undefined) {
-      this.#context.memory.bytes.set(command.key, keySlot)
-      const { localIndex, remoteIndex, created, rekeyAfterMessages, rejectAfterMessages } = command
+      this.#context.memory.bytes.set(command.sendKey, keySlot)
+      const { localIndex, remoteIndex, created, rekeyAfterMessages, rejectAfterMessages, counter } = command
       peer.sessions.set(localIndex, {
         localIndex,
         remoteIndex,
@@ -223,11 +255,11 @@ export class Transmitter {
         created,
         rekeyAfterMessages,
         rejectAfterMessages,
-        counter: command.nextCounter ?? 0,
+        counter,
       })
     }
-    command.key.fill(0)
-    peer.row[sent.firstDataAt] = Number.NaN
+    command.sendKey.fill(0)
+    if (this.#leads) peer.row[sent.firstDataAt] = Number.NaN
     this.#note(peer)
   }
 
@@ -280,13 +312,15 @@ export class Transmitter {
       return
     }
     const distance = kernels.segmentAddress(1) - packetAt
+    const first = takeCounters(session, count)
     for (let index = 0; index < count; index++) {
       const target = this.#batch.place(this.#mtu)
-      const padded = kernels.beginSegment(target, index, session.counter)
+      const padded = kernels.beginSegment(target, index, first + index)
       session.key.seal(target, packetAt + index * distance, padded)
-      this.#finish(peer, session, target, padded)
+      kernels.endMessage(target, session.remoteIndex, first + index)
+      this.#batch.add(peer, padded)
     }
-    this.#noteSent(peer, session, count)
+    this.#noteSent(peer, session, first + count)
     this.#noteData(peer, kernels.plannedLength())
   }
 
@@ -296,26 +330,22 @@ export class Transmitter {
       this.#noteWaiting(peer)
       return
     }
+    const { kernels } = this.#context.memory
     const target = this.#batch.place(0)
-    this.#context.memory.kernels.beginMessage(target, packetAt, session.counter)
+    const counter = takeCounters(session, 1)
+    kernels.beginMessage(target, packetAt, counter)
     session.key.seal(target, packetAt, 0)
-    this.#finish(peer, session, target, 0)
-    this.#noteSent(peer, session, 1)
+    kernels.endMessage(target, session.remoteIndex, counter)
+    this.#batch.add(peer, 0)
+    this.#noteSent(peer, session, counter + 1)
   }
 
   #maySeal(peer: SendingPeer, session: SendingSession, count: number): boolean {
     return (
       peer.endpoint !== undefined &&
       this.#now - session.created < REJECT_AFTER_TIME &&
-      session.counter + count <= session.rejectAfterMessages
+      nextCounter(session) + count <= session.rejectAfterMessages
     )
-  }
-
-  /** What was sealed to `target` goes to the peer. */
-  #finish(peer: SendingPeer, session: SendingSession, target: number, length: number): void {
-    this.#context.memory.kernels.endMessage(target, session.remoteIndex, session.counter)
-    session.counter++
-    this.#batch.add(peer, length)
   }
 
   /** Keeps a copy until there is a session. */
@@ -341,12 +371,13 @@ export class Transmitter {
     this.#note(peer)
   }
 
-  #noteSent(peer: SendingPeer, session: SendingSession, count: number): void {
-    peer.row[sent.lastAt] = this.#now
-    const isUsedUp = session.counter >= session.rekeyAfterMessages
-    const wasUsedUp = session.counter - count >= session.rekeyAfterMessages
-    if (isUsedUp) peer.row[sent.usedUp] = session.localIndex
-    this.#note(peer, isUsedUp && !wasUsedUp)
+  /** `next` is the counter to send next. */
+  #noteSent(peer: SendingPeer, session: SendingSession, next: number): void {
+    const { row } = peer
+    row[sent.lastAt] = this.#now
+    const isUsedUp = next >= session.rekeyAfterMessages && row[sent.usedUp] !== session.localIndex
+    if (isUsedUp) row[sent.usedUp] = session.localIndex
+    this.#note(peer, isUsedUp)
   }
 
   #noteData(peer: SendingPeer, bytes: number): void {
@@ -372,4 +403,15 @@ export class Transmitter {
     peer.row[sent.version] = (peer.row[sent.version] ?? 0) + 1
     reportActivity(this.#context, isUrgent)
   }
+}
+
+function nextCounter({ counter }: SendingSession): number {
+  return counter[0] ?? 0
+}
+
+/** The first of `count` counters that nobody else gets. */
+function takeCounters({ counter }: SendingSession, count: number): number {
+  const first = counter[0] ?? 0
+  counter[0] = first + count
+  return first
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FakeSystem } from './testing/fake-system.ts'
+import { slotsAt } from './transmit.ts'
 import { warmUp } from './warm-up.ts'
 
 for (const role of ['transmit', 'receive'] as const)
@@ -25,7 +26,7 @@ for (const role of ['transmit', 'receive'] as const)
     assert.deepEqual(system.events, [])
     assert.ok(system.drops.every((count) => count === 0))
     assert.ok(context.control.every((value) => value === 0))
-    const slots = role === 'transmit' ? 0xe0000 : 0x140000
+    const slots = role === 'transmit' ? slotsAt : 0x170000
     assert.deepEqual(system.memory.bytes.slice(slots, slots + 0x10000), new Uint8Array(0x10000))
   })
 

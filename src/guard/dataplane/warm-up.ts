@@ -9,6 +9,7 @@ import { DatagramRing } from './datagram-ring.ts'
 import { Receiver } from './receive.ts'
 import { createDropRow, createPeerRow, received, sent } from './shared-activity.ts'
 import { Transmitter } from './transmit.ts'
+import { Turnstile } from './turnstile.ts'
 import { createContext, messageHeader, pointerAt, type WorkerCalls, type WorkerContext } from './worker-context.ts'
 import type { PeerCommand, WorkerEvent } from './worker-messages.ts'
 
@@ -28,7 +29,7 @@ const ipv4Tcp = 20 + 20
 /** Nothing of the kernels (layout.as.ts) or the workers is there. */
 const scratchAt = 0x1f000
 
-/** Its packets stay in the packet memory, which holds no key yet, and are forgotten. */
+/** For either half of the work. Its packets stay in the packet memory, which holds no key yet, and are forgotten. */
 export function warmUp(role: 'transmit' | 'receive', context: WorkerContext, options: WarmUpOptions): void {
   const { system, now } = context
   const played = role === 'transmit' ? new PlayedTun(context) : new PlayedSocket(context)
@@ -68,13 +69,20 @@ function machineOf(
 ): Transmitter | Receiver {
   const machine =
     role === 'transmit'
-      ? new Transmitter(context, -1)
+      ? new Transmitter(context, {
+          socket: -1,
+          turnstile: new Turnstile(Turnstile.memory(), context.control),
+          leads: true,
+        })
       : new Receiver(context, { socket: -1, ring: new DatagramRing(DatagramRing.memory()), mayMergeUdp: true })
   const session = {
     peer,
     localIndex: index,
     remoteIndex: index,
-    key: new Uint8Array(32),
+    sendKey: new Uint8Array(32),
+    receiveKey: new Uint8Array(32),
+    counter: new Float64Array(new SharedArrayBuffer(8)),
+    receivedBelow: 0,
     created: context.now(),
     rekeyAfterMessages: Number.MAX_SAFE_INTEGER,
     rejectAfterMessages: Number.MAX_SAFE_INTEGER,

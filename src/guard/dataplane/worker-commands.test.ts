@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SecretKey } from '../../api/keys.ts'
-import { commandFor, decodeEndpoint, encodeEndpoint } from './worker-commands.ts'
+import { commandFor, decodeEndpoint, encodeEndpoint, sharedBy } from './worker-commands.ts'
 
-test('each worker is told its own half of a keypair, and where to go on', () => {
+test('the receive worker is told both keys, the other one what it seals with, and both share where to go on', () => {
   const keypair = {
     localIndex: 7,
     remoteIndex: 9,
@@ -15,26 +15,35 @@ test('each worker is told its own half of a keypair, and where to go on', () => 
     progress: { send: 11, receive: 22 },
   }
   const limits = { created: 5, rekeyAfterMessages: 100, rejectAfterMessages: 200 }
-  for (const [role, byte, nextCounter] of [
-    ['transmit', 1, 11],
-    ['receive', 2, 22],
-  ] as const) {
-    const told = commandFor(role, { kind: 'install-keypair', peer: 3, keypair }, undefined)
+  const install = { kind: 'install-keypair', peer: 3, keypair } as const
+  const shared = sharedBy(install, undefined)
+  assert.deepEqual([...shared.counter], [11])
+  for (const role of ['transmit', 'receive'] as const) {
+    const told = commandFor(role, install, shared)
     assert.ok(told?.kind === 'install-keypair')
-    const { key, ...rest } = told
-    assert.deepEqual([...key], Array<number>(32).fill(byte))
-    assert.deepEqual(rest, { kind: 'install-keypair', peer: 3, localIndex: 7, remoteIndex: 9, nextCounter, ...limits })
+    const { sendKey, receiveKey, counter, ...rest } = told
+    assert.deepEqual([...sendKey], Array<number>(32).fill(1))
+    assert.deepEqual([...(receiveKey ?? [])], role === 'receive' ? Array<number>(32).fill(2) : [])
+    assert.equal(counter.buffer, shared.counter.buffer)
+    const receivedBelow = 22
+    assert.deepEqual(rest, {
+      kind: 'install-keypair',
+      peer: 3,
+      localIndex: 7,
+      remoteIndex: 9,
+      receivedBelow,
+      ...limits,
+    })
   }
   const { progress: _, ...fresh } = keypair
-  const told = commandFor('receive', { kind: 'install-keypair', peer: 3, keypair: fresh }, undefined)
-  assert.equal(told?.kind === 'install-keypair' && told.nextCounter, 0)
+  assert.deepEqual([...sharedBy({ ...install, keypair: fresh }, undefined).counter], [0])
 })
 
 test('a peer is added with its row, and not without one', () => {
   const row = new Float64Array(4)
   const command = { kind: 'add-peer', peer: 1, allowedIps: [] } as const
-  assert.deepEqual(commandFor('receive', command, row), { ...command, row })
-  assert.equal(commandFor('receive', command, undefined), undefined)
+  assert.deepEqual(commandFor('receive', command, sharedBy(command, row)), { ...command, row })
+  assert.equal(commandFor('receive', command, sharedBy(command, undefined)), undefined)
 })
 
 test('an IPv4 endpoint survives the way to a worker and back; nothing else is one', () => {

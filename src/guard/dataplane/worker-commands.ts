@@ -1,15 +1,31 @@
-/** What a worker is told of a command to the data plane: with the half of the keys that is its own, in shared memory. */
+/** What a worker is told of a command to the data plane: with the keys that it needs, in shared memory. */
 
 import type { Endpoint } from '../../api/endpoint.ts'
+import type { SecretKey } from '../../api/keys.ts'
 import { assertNever } from '../../util/assert-never.ts'
 import type { DataPlaneCommand } from './data-plane.ts'
 import type { Ipv4Endpoint, PeerCommand, WorkerSetup } from './worker-messages.ts'
 
-/** `row` is that of the peer; without it there is no peer to add. The keys of `command` stay as they are. */
+/** What both workers share of a peer, or of a keypair. */
+export interface Shared {
+  /** The peer's; without it there is no peer to add. */
+  readonly row: Float64Array | undefined
+  /** The keypair's counter to send next. */
+  readonly counter: Float64Array
+}
+
+/** To be called once for a command, whatever the number of workers. */
+export function sharedBy(command: DataPlaneCommand, row: Float64Array | undefined): Shared {
+  const counter = new Float64Array(new SharedArrayBuffer(8))
+  if (command.kind === 'install-keypair') counter[0] = command.keypair.progress?.send ?? 0
+  return { row, counter }
+}
+
+/** The keys of `command` stay as they are. */
 export function commandFor(
   role: WorkerSetup['role'],
   command: DataPlaneCommand,
-  row: Float64Array | undefined,
+  { row, counter }: Shared,
 ): PeerCommand | undefined {
   switch (command.kind) {
     case 'add-peer':
@@ -18,10 +34,12 @@ export function commandFor(
       return { ...command, endpoint: encodeEndpoint(command.endpoint) }
     case 'install-keypair': {
       const { sendKey, receiveKey, localIndex, remoteIndex, progress, ...limits } = command.keypair
-      const key = new Uint8Array(new SharedArrayBuffer(32))
-      key.set((role === 'transmit' ? sendKey : receiveKey).reveal())
-      const nextCounter = (role === 'transmit' ? progress?.send : progress?.receive) ?? 0
-      return { kind: command.kind, peer: command.peer, localIndex, remoteIndex, key, nextCounter, ...limits }
+      const { kind, peer } = command
+      const keys = {
+        sendKey: sharedCopy(sendKey),
+        ...(role === 'receive' ? { receiveKey: sharedCopy(receiveKey) } : {}),
+      }
+      return { kind, peer, localIndex, remoteIndex, ...keys, counter, receivedBelow: progress?.receive ?? 0, ...limits }
     }
     case 'set-allowed-ips':
     case 'remove-peer':
@@ -33,6 +51,12 @@ export function commandFor(
     default:
       return assertNever(command)
   }
+}
+
+function sharedCopy(key: SecretKey): Uint8Array {
+  const copy = new Uint8Array(new SharedArrayBuffer(32))
+  copy.set(key.reveal())
+  return copy
 }
 
 /** The workers know IPv4 only: anything else is no endpoint to them. */

@@ -14,6 +14,8 @@ export type WorkerCommand =
   /** The descriptors, and whether the TUN takes merged UDP. */
   | { readonly kind: 'start'; readonly socket: number; readonly tun: number; readonly mayMergeUdp: boolean }
   | { readonly kind: 'stop' }
+  /** For tests: if this worker reads the TUN, the other one does from now on. */
+  | { readonly kind: 'give-tun' }
   /** For tests: the worker ends as a bug would end it. */
   | { readonly kind: 'fail' }
   | {
@@ -35,20 +37,23 @@ export type WorkerCommand =
       readonly peer: PeerId
       readonly localIndex: number
       readonly remoteIndex: number
-      /** The one that this worker needs, 32 bytes of shared memory. */
-      readonly key: Uint8Array
+      /** 32 bytes of shared memory each; the transmit worker opens nothing. */
+      readonly sendKey: Uint8Array
+      readonly receiveKey?: Uint8Array
       readonly created: number
       readonly rekeyAfterMessages: number
       readonly rejectAfterMessages: number
-      /** Where to go on, when another plane has used it: the counter to send next, or above all that were received. */
-      readonly nextCounter?: number
+      /** The counter to send next: one number, shared by both workers, for whoever is inside the turnstile. */
+      readonly counter: Float64Array
+      /** Another plane has received up to here: all below count as received. */
+      readonly receivedBelow: number
     }
   | { readonly kind: 'use-keypair'; readonly peer: PeerId; readonly localIndex: number; readonly confirm: boolean }
   | { readonly kind: 'remove-keypair'; readonly peer: PeerId; readonly localIndex: number }
   | { readonly kind: 'send-keepalive'; readonly peer: PeerId }
   | { readonly kind: 'drop-queue'; readonly peer: PeerId }
 
-export type PeerCommand = Exclude<WorkerCommand, { kind: 'start' | 'stop' | 'fail' }>
+export type PeerCommand = Exclude<WorkerCommand, { kind: 'start' | 'stop' | 'fail' | 'give-tun' }>
 
 export type WorkerEvent =
   | { readonly kind: 'ready'; readonly backend: CryptoBackend; readonly refused: readonly string[] }
@@ -66,8 +71,10 @@ export type WorkerEvent =
 export interface WorkerSetup {
   readonly role: 'transmit' | 'receive'
   readonly interfaceName: string
-  /** An eventfd that ends every wait. */
-  readonly wake: number
+  /** The eventfds that end every wait of a worker. */
+  readonly wakes: Readonly<Record<'transmit' | 'receive', number>>
+  readonly turnstile: SharedArrayBuffer
+  readonly duty: SharedArrayBuffer
   readonly mtu: number
   /** Control's clock minus the system's monotonic clock, ms. */
   readonly clockOffset: number

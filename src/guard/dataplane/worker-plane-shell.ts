@@ -1,6 +1,6 @@
 /**
- * The data plane of two workers (Linux): one reads the TUN and writes the socket, one the other way round, and the main
- * thread only steers. A tunnel begins on the plain data plane, so that nothing waits for threads to start; a moment after
+ * The data plane of two workers (Linux): one reads the socket and writes the TUN, and does the other way round as well while
+ * one core is enough; then the other one does that (tun-duty.ts). The main thread only steers. A tunnel begins on the plain data plane, so that nothing waits for threads to start; a moment after
  * its first session the workers do, borrow both descriptors, and go on with the same sessions where the plain plane was.
  * When a worker cannot start or dies, both descriptors come back and the plain data plane goes on: the peers are told to
  * it again, their sessions are not, and are made anew, so that no counter is used twice.
@@ -23,7 +23,9 @@ import type { DataPlane, DataPlaneCommand, DataPlaneEvent, PeerActivity, PeerId 
 import { DatagramRing } from './datagram-ring.ts'
 import { type GuardUnderlay, type PacketDevice, PlainDataPlane, plainStatus } from './plain.ts'
 import { createDropRow, createPeerRow, readActivity, readDrops, seedPeerRow, versionOf } from './shared-activity.ts'
-import { commandFor, decodeEndpoint } from './worker-commands.ts'
+import { TunDuty } from './tun-duty.ts'
+import { Turnstile } from './turnstile.ts'
+import { commandFor, decodeEndpoint, sharedBy } from './worker-commands.ts'
 import {
   control,
   type Ipv4Endpoint,
@@ -190,6 +192,12 @@ export class WorkerDataPlane implements DataPlane {
     for (const worker of this.#state.workers) if (worker.role === role) this.#post(worker, { kind: 'fail' })
   }
 
+  /** For tests: if this worker reads the TUN, the other one does from now on. */
+  giveTun(from: WorkerSetup['role']): void {
+    if (this.#state.kind !== 'workers') return
+    for (const worker of this.#state.workers) if (worker.role === from) this.#post(worker, { kind: 'give-tun' })
+  }
+
   #startLater(): void {
     this.#starting ??= this.#options.clock.after(startDelay, () => {
       if (this.#state.kind === 'starting') this.#state = { ...this.#state, workers: this.#startWorkers() }
@@ -201,17 +209,22 @@ export class WorkerDataPlane implements DataPlane {
     const ring = this.#ringMemory
     const [seconds, nanoseconds] = process.hrtime()
     const clockOffset = clock.now() - (seconds * 1000 + nanoseconds / 1e6)
+    const newWake = (): number => system.eventfd(0, c.O_CLOEXEC | c.O_NONBLOCK)
+    const shared = {
+      wakes: { transmit: newWake(), receive: newWake() },
+      turnstile: Turnstile.memory(),
+      duty: TunDuty.memory(),
+    }
     return (['transmit', 'receive'] as const).map((role): PlaneWorker => {
-      const wake = system.eventfd(0, c.O_CLOEXEC | c.O_NONBLOCK)
       const drops = createDropRow()
-      const shared = new Int32Array(new SharedArrayBuffer(16))
+      const own = new Int32Array(new SharedArrayBuffer(16))
       const setup: WorkerSetup = {
         role,
         interfaceName: tun.name,
-        wake,
         mtu: tun.mtu,
         clockOffset,
-        control: shared,
+        control: own,
+        ...shared,
         drops,
         ring,
         backends,
@@ -226,8 +239,8 @@ export class WorkerDataPlane implements DataPlane {
         thread,
         tun: undefined,
         socket: undefined,
-        wake,
-        control: shared,
+        wake: shared.wakes[role],
+        control: own,
         drops,
         isReady: false,
       }
@@ -252,7 +265,7 @@ export class WorkerDataPlane implements DataPlane {
           runInBackground(this.#takeOver(this.#state.workers), (error) => this.#fallBack(errorMessage(error)))
         break
       case 'started':
-        this.#offloads.push(...event.offloads)
+        this.#offloads = [...new Set([...this.#offloads, ...event.offloads])]
         if (worker.role === 'receive')
           this.#logger.info('data plane in workers', {
             cipher: this.#backend ?? '',
@@ -335,9 +348,9 @@ export class WorkerDataPlane implements DataPlane {
 
   /** Every worker gets every command, with the half of the keys that is its own. */
   #command(workers: readonly PlaneWorker[], command: DataPlaneCommand): void {
-    const row = this.#peers.get(command.peer)?.row
+    const shared = sharedBy(command, this.#peers.get(command.peer)?.row)
     for (const worker of workers) {
-      const own = commandFor(worker.role, command, row)
+      const own = commandFor(worker.role, command, shared)
       if (own !== undefined) this.#post(worker, own)
     }
     if (command.kind === 'install-keypair') {
@@ -383,7 +396,7 @@ export class WorkerDataPlane implements DataPlane {
     peer.version = -1
     if (this.#state.kind !== 'workers') return
     for (const worker of this.#state.workers)
-      if (worker.role === 'transmit') this.#post(worker, { kind: 'set-endpoint', peer: id, endpoint: to, revision })
+      this.#post(worker, { kind: 'set-endpoint', peer: id, endpoint: to, revision })
     this.#report()
   }
 

@@ -5,6 +5,8 @@ import { createWasmBackend } from '../aead/wasm.ts'
 import type { PacketMemory } from '../packet-memory.ts'
 import { createPacketMemory } from '../packet-memory.ts'
 import { createDropRow } from '../shared-activity.ts'
+import type { TransmitterOptions } from '../transmit.ts'
+import { Turnstile } from '../turnstile.ts'
 import { messageHeader, type WorkerCalls, type WorkerContext } from '../worker-context.ts'
 import type { Ipv4Endpoint, WorkerEvent } from '../worker-messages.ts'
 
@@ -15,6 +17,12 @@ export interface FakeMessage {
 }
 
 const headerSize = 10
+
+/** A transmitter without another one beside it. */
+export function alone(): TransmitterOptions {
+  const control = new Int32Array(new SharedArrayBuffer(16))
+  return { socket: 4, turnstile: new Turnstile(Turnstile.memory(), control), leads: true }
+}
 
 export class FakeSystem implements WorkerCalls {
   readonly memory: PacketMemory = createPacketMemory()

@@ -3,6 +3,8 @@
  * Only this file reads the machine's clocks, so a test can run any part of the program in virtual time.
  */
 
+import { performance } from 'node:perf_hooks'
+
 export interface Clock {
   /** Monotonic time, ms. Its zero has no meaning. */
   now(): number

@@ -170,6 +170,7 @@ export class Transmitter {
 
   #turn(): Turn {
     const { system, memory, now } = this.#context
+    let isFirst = true
     for (let reads = 0; reads < readsPerTurn; reads++) {
       const length = system.read(this.#context.tun, memory.base + packetAt - headerSize, headerSize + largestPacket)
       if (length < 0) {
@@ -180,7 +181,9 @@ export class Transmitter {
         return code === errno.EIO ? 'down' : 'gone'
       }
       const before = this.#now
-      this.#now = now()
+      // One moment serves a turn: a packet of 128 bytes costs little more than the clock.
+      if (isFirst) this.#now = now()
+      isFirst = false
       const packets = this.#sendRead(length - headerSize)
       if (packets > 1) {
         if (this.#batch.size >= largeBatch) this.#batch.flushFull()

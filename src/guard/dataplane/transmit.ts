@@ -181,7 +181,7 @@ export class Transmitter {
         return code === errno.EIO ? 'down' : 'gone'
       }
       const before = this.#now
-      // One moment serves a turn: a packet of 128 bytes costs little more than the clock.
+      // One moment serves a turn: the clock is a thirtieth of what a small packet costs.
       if (isFirst) this.#now = now()
       isFirst = false
       const packets = this.#sendRead(length - headerSize)

@@ -6,11 +6,10 @@
  * it again, their sessions are not, and are made anew, so that no counter is used twice.
  */
 
-import { Worker } from 'node:worker_threads'
 import { type Endpoint, sameEndpoint } from '../../api/endpoint.ts'
 import { errorMessage } from '../../api/errors.ts'
 import type { GuardStatus } from '../../api/roles.ts'
-import { c, type NativeMemory, type SystemCalls } from '../../net/ffi.ts'
+import { c, type SystemCalls } from '../../net/ffi.ts'
 import { assertNever } from '../../util/assert-never.ts'
 import { type Clock, delay } from '../../util/clock.ts'
 import { type Logger, silentLogger } from '../../util/logger.ts'
@@ -22,17 +21,12 @@ import type { CryptoBackend } from './aead/aead.ts'
 import type { DataPlane, DataPlaneCommand, DataPlaneEvent, PeerActivity, PeerId } from './data-plane.ts'
 import { DatagramRing } from './datagram-ring.ts'
 import { type GuardUnderlay, type PacketDevice, PlainDataPlane, plainStatus } from './plain.ts'
+import { PlaneWorker } from './plane-worker.ts'
 import { createDropRow, createPeerRow, readActivity, readDrops, seedPeerRow, versionOf } from './shared-activity.ts'
 import { TunDuty } from './tun-duty.ts'
 import { Turnstile } from './turnstile.ts'
 import { commandFor, decodeEndpoint, sharedBy } from './worker-commands.ts'
-import {
-  control,
-  type Ipv4Endpoint,
-  type WorkerCommand,
-  type WorkerEvent,
-  type WorkerSetup,
-} from './worker-messages.ts'
+import type { Ipv4Endpoint, WorkerEvent, WorkerSetup } from './worker-messages.ts'
 
 /** The TUN, as net/tun/offload.ts offers it. */
 export interface LendableTun extends PacketDevice {
@@ -68,18 +62,6 @@ interface PlanePeer {
   version: number
 }
 
-interface PlaneWorker {
-  readonly role: WorkerSetup['role']
-  readonly thread: Worker
-  /** Its descriptors; it closes them itself unless it dies. */
-  tun: number | undefined
-  socket: number | undefined
-  readonly wake: number
-  readonly control: Int32Array
-  readonly drops: Float64Array
-  isReady: boolean
-}
-
 type State =
   /** No session yet, or the workers are not ready. */
   | { readonly kind: 'starting'; readonly plane: PlainDataPlane; readonly workers: readonly PlaneWorker[] }
@@ -90,15 +72,11 @@ type State =
 const allBackends: readonly CryptoBackend[] = ['openssl-state', 'openssl-raw', 'openssl-evp', 'wasm']
 /** Datagrams of the workers handled in one turn of the event loop. */
 const batch = 64
-/** A worker's garbage is short-lived, and of its 6 MiB little is its own; without limits V8 takes far more than it needs. */
-const heapLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 }
 /** From the first session to the start of the threads, ms: what waited for the session goes first. */
 const startDelay = 150
 /** Packets that wait for a session are not handed over: so long they may hold up the workers, ms. */
 const waitingPatience = 1000
 const waitingInterval = 20
-/** A worker that runs ends within microseconds; past this something holds it up, ms. */
-const stopPatience = 500
 
 export class WorkerDataPlane implements DataPlane {
   readonly #options: WorkerDataPlaneOptions
@@ -106,8 +84,6 @@ export class WorkerDataPlane implements DataPlane {
   readonly #peers: Map<PeerId, PlanePeer> = new Map()
   readonly #ringMemory: SharedArrayBuffer
   readonly #ring: DatagramRing
-  /** What is written to an eventfd. */
-  readonly #one: NativeMemory
   readonly #onExit = (): void => this.#stopWorkers()
   #offloads: string[] = []
   /** By the plain plane, before the workers took over. */
@@ -123,8 +99,6 @@ export class WorkerDataPlane implements DataPlane {
   constructor(options: WorkerDataPlaneOptions) {
     this.#options = options
     this.#logger = options.logger ?? silentLogger
-    this.#one = options.system.allocate(8)
-    this.#one.view.setBigUint64(0, 1n, true)
     this.#ringMemory = DatagramRing.memory()
     this.#ring = new DatagramRing(this.#ringMemory)
     process.on('exit', this.#onExit)
@@ -189,13 +163,13 @@ export class WorkerDataPlane implements DataPlane {
   /** For tests: one worker throws. */
   breakWorker(role: WorkerSetup['role']): void {
     if (this.#state.kind !== 'workers') return
-    for (const worker of this.#state.workers) if (worker.role === role) this.#post(worker, { kind: 'fail' })
+    for (const worker of this.#state.workers) if (worker.role === role) worker.post({ kind: 'fail' })
   }
 
   /** For tests: if this worker reads the TUN, the other one does from now on. */
   giveTun(from: WorkerSetup['role']): void {
     if (this.#state.kind !== 'workers') return
-    for (const worker of this.#state.workers) if (worker.role === from) this.#post(worker, { kind: 'give-tun' })
+    for (const worker of this.#state.workers) if (worker.role === from) worker.post({ kind: 'give-tun' })
   }
 
   #startLater(): void {
@@ -206,50 +180,29 @@ export class WorkerDataPlane implements DataPlane {
 
   #startWorkers(): readonly PlaneWorker[] {
     const { system, clock, tun, backends = allBackends } = this.#options
-    const ring = this.#ringMemory
     const [seconds, nanoseconds] = process.hrtime()
-    const clockOffset = clock.now() - (seconds * 1000 + nanoseconds / 1e6)
     const newWake = (): number => system.eventfd(0, c.O_CLOEXEC | c.O_NONBLOCK)
     const shared = {
+      interfaceName: tun.name,
+      mtu: tun.mtu,
+      clockOffset: clock.now() - (seconds * 1000 + nanoseconds / 1e6),
       wakes: { transmit: newWake(), receive: newWake() },
       turnstile: Turnstile.memory(),
       duty: TunDuty.memory(),
+      ring: this.#ringMemory,
+      backends,
     }
     return (['transmit', 'receive'] as const).map((role): PlaneWorker => {
-      const drops = createDropRow()
-      const own = new Int32Array(new SharedArrayBuffer(16))
-      const setup: WorkerSetup = {
-        role,
-        interfaceName: tun.name,
-        mtu: tun.mtu,
-        clockOffset,
-        control: own,
-        ...shared,
-        drops,
-        ring,
-        backends,
-      }
-      const thread = new Worker(new URL('./worker-shell.js', import.meta.url), {
-        workerData: setup,
-        name: role,
-        resourceLimits: heapLimits,
-      })
-      const worker: PlaneWorker = {
-        role,
-        thread,
-        tun: undefined,
-        socket: undefined,
-        wake: shared.wakes[role],
-        control: own,
-        drops,
-        isReady: false,
-      }
-      thread.on('message', (event: WorkerEvent) => this.#hear(worker, event))
-      thread.on('error', (error) => this.#fallBack(`the ${role} worker failed: ${errorMessage(error)}`))
-      thread.on('exit', () => {
-        this.#fallBack(`the ${role} worker ended`)
-        this.#closeAfter(worker)
-      })
+      const own = { role, control: new Int32Array(new SharedArrayBuffer(16)), drops: createDropRow() }
+      const worker: PlaneWorker = new PlaneWorker(
+        system,
+        { ...shared, ...own },
+        {
+          hear: (event) => this.#hear(worker, event),
+          failed: (reason) => this.#fallBack(reason),
+          ended: () => this.#fallBack(`the ${role} worker ended`),
+        },
+      )
       return worker
     })
   }
@@ -319,10 +272,8 @@ export class WorkerDataPlane implements DataPlane {
     // Last: what they read before they know the peers would be nobody's.
     for (const [at, worker] of workers.entries()) {
       const { fd, offloads } = tun.lend()
-      worker.tun = fd
-      worker.socket = lent[at] ?? -1
       this.#offloads = [...(offloads.tcp ? ['tso'] : []), ...(offloads.udp ? ['uso'] : [])]
-      this.#post(worker, { kind: 'start', socket: worker.socket, tun: fd, mayMergeUdp: offloads.udp })
+      worker.post({ kind: 'start', socket: lent[at] ?? -1, tun: fd, mayMergeUdp: offloads.udp })
     }
   }
 
@@ -336,37 +287,17 @@ export class WorkerDataPlane implements DataPlane {
     this.#command(workers, { kind: 'set-endpoint', peer: id, endpoint: activity.endpoint, revision })
   }
 
-  /** What a worker that died has left open. */
-  #closeAfter(worker: PlaneWorker): void {
-    const { system } = this.#options
-    if (Atomics.load(worker.control, control.stopped) === 0) {
-      if (worker.tun !== undefined) system.close(worker.tun)
-      if (worker.socket !== undefined) system.close(worker.socket)
-    }
-    system.close(worker.wake)
-  }
-
-  /** Every worker gets every command, with the half of the keys that is its own. */
+  /** Every worker gets every command, with the keys that it needs. */
   #command(workers: readonly PlaneWorker[], command: DataPlaneCommand): void {
     const shared = sharedBy(command, this.#peers.get(command.peer)?.row)
     for (const worker of workers) {
       const own = commandFor(worker.role, command, shared)
-      if (own !== undefined) this.#post(worker, own)
+      if (own !== undefined) worker.post(own)
     }
     if (command.kind === 'install-keypair') {
       command.keypair.sendKey.wipe()
       command.keypair.receiveKey.wipe()
     }
-  }
-
-  #post(worker: PlaneWorker, command: WorkerCommand): void {
-    worker.thread.postMessage(command)
-    Atomics.add(worker.control, control.posted, 1)
-    this.#wake(worker)
-  }
-
-  #wake({ wake }: PlaneWorker): void {
-    this.#options.system.write(wake, this.#one.address, 8)
   }
 
   /** What a plain data plane would have to be told again. */
@@ -395,8 +326,7 @@ export class WorkerDataPlane implements DataPlane {
     peer.endpoint = endpoint
     peer.version = -1
     if (this.#state.kind !== 'workers') return
-    for (const worker of this.#state.workers)
-      this.#post(worker, { kind: 'set-endpoint', peer: id, endpoint: to, revision })
+    for (const worker of this.#state.workers) worker.post({ kind: 'set-endpoint', peer: id, endpoint: to, revision })
     this.#report()
   }
 
@@ -430,7 +360,7 @@ export class WorkerDataPlane implements DataPlane {
     this.#timer = undefined
     if (this.#state.kind !== 'workers') return
     // Before the rows are read: what changes from now on is told again.
-    for (const { control: shared } of this.#state.workers) Atomics.store(shared, control.reported, 0)
+    for (const worker of this.#state.workers) worker.allowReports()
     for (const peer of [...this.#peers.values()]) {
       const version = versionOf(peer.row)
       if (version === peer.version) continue
@@ -463,7 +393,7 @@ export class WorkerDataPlane implements DataPlane {
     this.#stopWorkers()
     this.#starting?.[Symbol.dispose]()
     if (this.#state.kind !== 'workers') return
-    for (const { control: shared } of this.#state.workers) Atomics.wait(shared, control.stopped, 0, stopPatience)
+    for (const worker of this.#state.workers) worker.waitUntilStopped()
     this.#timer?.handle[Symbol.dispose]()
     this.#timer = undefined
     this.#route?.[Symbol.dispose]()
@@ -473,9 +403,6 @@ export class WorkerDataPlane implements DataPlane {
 
   #stopWorkers(): void {
     if (this.#state.kind !== 'starting' && this.#state.kind !== 'workers') return
-    for (const worker of this.#state.workers) {
-      Atomics.store(worker.control, control.stop, 1)
-      this.#wake(worker)
-    }
+    for (const worker of this.#state.workers) worker.stop()
   }
 }

@@ -173,6 +173,7 @@ class WorkerLoop {
   /** What changes slowly. */
   #lookAround(): void {
     const now = this.#context.now()
+    if (this.#transmitter === undefined) return
     if (now - this.#loadAt >= loadInterval) this.#weigh(now)
     if (now - this.#mtuAt >= mtuInterval) this.#lookAtMtu(now)
   }

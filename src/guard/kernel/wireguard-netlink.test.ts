@@ -128,8 +128,10 @@ test('peers are removed, set and updated in their order', () => {
   })
   assert.equal(more.length, 0)
   const shown = request?.peers.map((peer) => Object.fromEntries([...peer].map(([type, value]) => [type, hex(value)])))
-  const ipv4 = '1c000080' + '06000100' + '02000000' + '08000200' + '0a400002' + '05000300' + '20000000'
-  const ipv6 = '28000080' + '06000100' + '0a000000' + '14000200' + `fd70${'00'.repeat(14)}` + '05000300' + '10000000'
+  const ipv4 = ['1c000080', '06000100', '02000000', '08000200', '0a400002', '05000300', '20000000'].join('')
+  const ipv6 = ['28000080', '06000100', '0a000000', '14000200', `fd70${'00'.repeat(14)}`, '05000300', '10000000'].join(
+    '',
+  )
   assert.deepEqual(shown, [
     { 1: '01'.repeat(32), 3: '01000000' },
     {

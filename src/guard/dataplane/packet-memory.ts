@@ -66,12 +66,6 @@ export interface PacketMemory {
   readonly base: number
 }
 
-/** The receiver's part of the memory, and the transmitter's: the receive worker has both. */
-export const parts = {
-  receiver: { from: 0x20000, end: 0x800000 },
-  transmitter: { from: 0x800000, end: 0x1000000 },
-} as const
-
 /** Bytes in front of a packet that sealing and opening may overwrite (aead.as.ts). */
 export const HEADROOM = 64
 /** Bytes behind a packet that they may overwrite: padding, tag, lengths. */
@@ -80,6 +74,13 @@ export const TAILROOM = 64
 const pageSize = 65_536
 const size = 16 * 1024 * 1024
 const freeFrom = 0x20000
+const middle = 0x800000
+
+/** The receiver's part of the memory, and the transmitter's: the receive worker has both. */
+export const parts: Readonly<Record<'receiver' | 'transmitter', { readonly from: number; readonly end: number }>> = {
+  receiver: { from: freeFrom, end: middle },
+  transmitter: { from: middle, end: size },
+}
 
 interface WasmMemory {
   readonly buffer: ArrayBuffer

@@ -82,7 +82,8 @@ const buffersAt = 0x40000
 const bufferSize = 0x10200
 const openedAt = 0x100000
 const openedEnd = openedAt + 0x70000
-const slotsAt = openedEnd
+/** Keys and replay windows. */
+export const slotsAt: number = openedEnd
 const slotsEnd = parts.receiver.end
 
 export class Receiver {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { slotsAt as receiverSlots } from './receive.ts'
 import { FakeSystem } from './testing/fake-system.ts'
-import { slotsAt } from './transmit.ts'
+import { slotsAt as transmitterSlots } from './transmit.ts'
 import { warmUp } from './warm-up.ts'
 
 for (const role of ['transmit', 'receive'] as const)
@@ -26,7 +27,7 @@ for (const role of ['transmit', 'receive'] as const)
     assert.deepEqual(system.events, [])
     assert.ok(system.drops.every((count) => count === 0))
     assert.ok(context.control.every((value) => value === 0))
-    const slots = role === 'transmit' ? slotsAt : 0x170000
+    const slots = role === 'transmit' ? transmitterSlots : receiverSlots
     assert.deepEqual(system.memory.bytes.slice(slots, slots + 0x10000), new Uint8Array(0x10000))
   })
 

@@ -75,8 +75,7 @@ class WorkerLoop {
       if (this.#isStopped) return
       this.#lookAround()
       const received = this.#socketReady ? (this.#receiver?.turn() ?? 'idle') : 'idle'
-      const reads = this.#duty.isOurs && !this.#isGone
-      const sent = reads && this.#tunReady ? (this.#transmitter?.turn() ?? 'idle') : 'idle'
+      const sent = this.#readsTun && this.#tunReady ? (this.#transmitter?.turn() ?? 'idle') : 'idle'
       if (sent === 'gone') {
         this.#isGone = true
         this.#report({ kind: 'lost', reason: 'the interface is gone' })
@@ -146,6 +145,10 @@ class WorkerLoop {
     for (const command of this.#early.splice(0)) this.#obey(command)
   }
 
+  get #readsTun(): boolean {
+    return this.#duty.isOurs && !this.#isGone
+  }
+
   /** Until there is something to do; the main thread can always end it. */
   #wait(received: Turn, sent: Turn): void {
     if (received === 'busy' || sent === 'busy') {
@@ -154,11 +157,10 @@ class WorkerLoop {
       return
     }
     const { view, base } = this.#context.memory
-    const reads = this.#duty.isOurs && !this.#isGone
     const isPaused = received === 'down' || sent === 'down'
     const socket = this.#receiver === undefined || received === 'down' ? -1 : this.#socket
     view.setInt32(pollAt + entries.socket * pollEntry, socket, true)
-    view.setInt32(pollAt + entries.tun * pollEntry, reads && sent !== 'down' ? this.#tun : -1, true)
+    view.setInt32(pollAt + entries.tun * pollEntry, this.#readsTun && sent !== 'down' ? this.#tun : -1, true)
     this.#system.poll(base + pollAt, 3, isPaused ? downPause : this.#duty.isWatched ? loadInterval : -1)
     if (this.#happened(entries.wake)) this.#system.read(this.#setup.wakes[this.#setup.role], base + scratchAt, 8)
     this.#socketReady = this.#happened(entries.socket) || isPaused
@@ -172,8 +174,8 @@ class WorkerLoop {
 
   /** What changes slowly. */
   #lookAround(): void {
-    const now = this.#context.now()
     if (this.#transmitter === undefined) return
+    const now = this.#context.now()
     if (now - this.#loadAt >= loadInterval) this.#weigh(now)
     if (now - this.#mtuAt >= mtuInterval) this.#lookAtMtu(now)
   }

@@ -8,7 +8,17 @@ import { control, type WorkerEvent } from './worker-messages.ts'
 
 export type WorkerCalls = Pick<
   SystemCalls,
-  'read' | 'writev' | 'sendmmsg' | 'recvmmsg' | 'setsockopt' | 'poll' | 'ioctl' | 'errno'
+  | 'read'
+  | 'write'
+  | 'writev'
+  | 'sendmmsg'
+  | 'recvmmsg'
+  | 'setsockopt'
+  | 'poll'
+  | 'ioctl'
+  | 'close'
+  | 'clock_gettime'
+  | 'errno'
 >
 
 export interface WorkerContext {
@@ -31,8 +41,8 @@ export interface WorkerContext {
  */
 export function createContext(parts: WorkerContext): WorkerContext {
   const { memory, backend, tun, mtu, now, post, control, drops } = parts
-  const { read, writev, sendmmsg, recvmmsg, setsockopt, poll, ioctl, errno } = parts.system
-  const system = { read, writev, sendmmsg, recvmmsg, setsockopt, poll, ioctl, errno }
+  const { read, write, writev, sendmmsg, recvmmsg, setsockopt, poll, ioctl, close, clock_gettime, errno } = parts.system
+  const system = { read, write, writev, sendmmsg, recvmmsg, setsockopt, poll, ioctl, close, clock_gettime, errno }
   return { system, memory, backend, tun, mtu, now, post, control, drops }
 }
 

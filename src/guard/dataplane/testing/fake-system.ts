@@ -115,6 +115,18 @@ export class FakeSystem implements WorkerCalls {
     return 0
   }
 
+  write(_fd: number, _address: number, length: number): number {
+    return length
+  }
+
+  close(): number {
+    return 0
+  }
+
+  clock_gettime(): number {
+    return 0
+  }
+
   #message(header: number): FakeMessage {
     const { view } = this.memory
     const name = view.getUint32(header + messageHeader.name, true)

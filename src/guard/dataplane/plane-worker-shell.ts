@@ -66,6 +66,11 @@ export class PlaneWorker {
     Atomics.store(this.#setup.control, control.reported, 0)
   }
 
+  /** It need not tell of changes, but of urgent ones. */
+  holdReports(): void {
+    Atomics.compareExchange(this.#setup.control, control.reported, 0, 1)
+  }
+
   stop(): void {
     Atomics.store(this.#setup.control, control.stop, 1)
     this.#wake()

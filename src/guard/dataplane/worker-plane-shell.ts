@@ -361,10 +361,13 @@ export class WorkerDataPlane implements DataPlane {
     if (this.#state.kind !== 'workers') return
     // Before the rows are read: what changes from now on is told again.
     for (const worker of this.#state.workers) worker.allowReports()
-    for (const peer of [...this.#peers.values()]) {
-      const version = versionOf(peer.row)
-      if (version === peer.version) continue
-      peer.version = version
+    const changed = [...this.#peers.values()].filter((peer) => versionOf(peer.row) !== peer.version)
+    if (changed.length === 0) return
+    // While there is traffic this looks again by itself: to be told each time costs both threads a wake-up.
+    for (const worker of this.#state.workers) worker.holdReports()
+    this.#schedule(false)
+    for (const peer of changed) {
+      peer.version = versionOf(peer.row)
       const known = { endpoint: peer.endpoint, endpointRevision: peer.revision }
       this.#listener({ kind: 'report', peer: peer.id, activity: readActivity(peer.row, known) })
     }

@@ -18,6 +18,7 @@ const noCalls: WorkerCalls = {
   ioctl: never,
   close: never,
   clock_gettime: never,
+  sched_setscheduler: never,
   errno: never,
 }
 

@@ -123,6 +123,10 @@ export class FakeSystem implements WorkerCalls {
     return 0
   }
 
+  sched_setscheduler(): number {
+    return 0
+  }
+
   clock_gettime(): number {
     return 0
   }

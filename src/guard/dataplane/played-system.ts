@@ -93,6 +93,8 @@ export const playedPeers: readonly PlayedPeer[] = [
   { peer: 2, endpoint: { address: 0xc000_0202, port: 9 } },
 ]
 
+const firstPeer: PlayedPeer = playedPeers[0] ?? { peer: 1, endpoint: { address: 0, port: 0 } }
+
 export function indexOf(peer: PeerId): number {
   return 0xfedc_ba00 + peer
 }
@@ -109,10 +111,26 @@ export function prefixesOf(peer: PeerId): readonly Prefix[] {
 /** Nothing of the kernels (layout.as.ts) or the workers is there. */
 const keyAt = 0x1f000
 const packetAt = 0x1f080
-const offloadHeaderSize = 10
 const messageSize = 16
 const tagSize = 16
 const pollEntry = 8
+
+/** A scene as bytes, for one peer. */
+interface Play {
+  readonly socket: readonly Message[]
+  /** Packets with their offload headers. */
+  readonly tun: readonly Uint8Array[]
+  readonly unowned: number
+  readonly pause: number
+}
+
+/** `count` datagrams with the same packet, but for its sequence number. */
+interface Message {
+  readonly packet: Uint8Array
+  /** Where the sequence number's low half is, 0 when there is none. */
+  readonly sequenceAt: number
+  readonly burst: Burst
+}
 
 export class PlayedSystem {
   readonly calls: WorkerCalls
@@ -120,17 +138,24 @@ export class PlayedSystem {
   time: number
   messagesSent = 0
   packetsWritten = 0
-  /** Packets that were read and had to be dropped. */
+  /** Packets that were given and have to be dropped. */
   unowned = 0
   readonly #context: WorkerContext
   readonly #sealing: AeadKey
+  /** By peer. */
+  readonly #plays: readonly (readonly Play[])[] = playedPeers.map(({ peer }) =>
+    scenes.map((scene) => playOf(scene, peer)),
+  )
+  #peer: PlayedPeer = firstPeer
+  #play: Play = playOf(nothing, firstPeer.peer)
+  /** What of it was taken. */
+  #socketAt = 0
+  #tunAt = 0
   #turn = 0
   #polls = 0
   /** Processor time, ms. */
   #used = 0
   #counter = 0
-  #socket: Burst[] = []
-  #tun: Burst[] = []
 
   constructor(context: WorkerContext) {
     this.#context = context
@@ -171,16 +196,15 @@ export class PlayedSystem {
 
   /** The next scene; what was not taken of the last one is forgotten. */
   next(): void {
-    const scene = scenes[this.#turn++ % scenes.length] ?? nothing
-    this.#socket = [...scene.socket]
-    this.#tun = [...scene.tun]
-    this.time += scene.pause
+    const at = (this.#turn >> 3) % playedPeers.length
+    this.#peer = playedPeers[at] ?? firstPeer
+    this.#play = this.#plays[at]?.[this.#turn % scenes.length] ?? this.#play
+    this.#socketAt = 0
+    this.#tunAt = 0
+    this.#turn++
+    this.time += this.#play.pause
     // Now busy, now not, but never so that the TUN changes hands.
-    this.#used += scene.pause * ((this.#turn & 256) === 0 ? 0.8 : 0.01)
-  }
-
-  get #peer(): PlayedPeer {
-    return playedPeers[(this.#turn >> 3) % playedPeers.length] ?? { peer: 1, endpoint: { address: 0, port: 0 } }
+    this.#used += this.#play.pause * ((this.#turn & 256) === 0 ? 0.8 : 0.01)
   }
 
   #poll(entries: number, count: number): number {
@@ -191,50 +215,38 @@ export class PlayedSystem {
   }
 
   #read(at: number): number {
-    const burst = this.#tun.shift()
-    if (burst === undefined) return -1
-    const { bytes, view } = this.#context.memory
-    const packet = at + offloadHeaderSize
-    const length = writePacket(bytes, packet, { ...burst, payload: burst.payload * burst.count, peer: this.#peer.peer })
-    const isTcp = burst.protocol === 6
-    const isLarge = burst.count > 1
-    // struct virtio_net_hdr: VIRTIO_NET_HDR_F_NEEDS_CSUM, the kind and size of the segments, where the checksum goes.
-    if (burst.instead === 'unowned') {
-      bytes.fill(0xff, packet + 8, packet + 40)
-      this.unowned++
-    }
-    bytes.fill(0, at, packet)
-    bytes[at] = 1
-    if (isLarge) bytes[at + 1] = isTcp ? (burst.version === 4 ? 1 : 4) : 5
-    if (isLarge) view.setUint16(at + 4, burst.payload, true)
-    view.setUint16(at + 6, burst.version === 4 ? 20 : 40, true)
-    view.setUint16(at + 8, isTcp ? 16 : 6, true)
-    return offloadHeaderSize + length
+    const packet = this.#play.tun[this.#tunAt]
+    if (packet === undefined) return -1
+    this.#tunAt++
+    this.unowned += this.#play.unowned
+    this.#context.memory.bytes.set(packet, at)
+    return packet.length
   }
 
   #receive(messages: number, room: number): number {
-    const bursts = this.#socket.splice(0, room)
-    for (const [at, burst] of bursts.entries()) this.#writeMessage(messages + at * messageHeader.size, burst)
-    return bursts.length === 0 ? -1 : bursts.length
+    let count = 0
+    for (; count < room; count++) {
+      const message = this.#play.socket[this.#socketAt]
+      if (message === undefined) break
+      this.#socketAt++
+      this.#writeMessage(messages + count * messageHeader.size, message)
+    }
+    return count === 0 ? -1 : count
   }
 
-  #writeMessage(header: number, { instead, count, ...packet }: Burst): void {
+  #writeMessage(header: number, { packet, sequenceAt, burst: { payload, count, instead } }: Message): void {
     const { bytes, view, base } = this.#context.memory
     const buffer = pointerAt(view, pointerAt(view, header + messageHeader.vectors) - base) - base
+    bytes.set(packet, packetAt)
     let size = 0
     for (let at = 0; at < count; at++) {
-      const length =
-        instead === 'keepalive'
-          ? 0
-          : writePacket(bytes, packetAt, { ...packet, peer: this.#peer.peer, sequence: at * packet.payload })
-      const target = buffer + at * size
-      size = this.#seal(target, length)
-      if (instead === 'handshake') bytes[target] = 1
+      if (sequenceAt > 0) view.setUint16(packetAt + sequenceAt, at * payload)
+      size = this.#seal(buffer + at * size, packet.length)
+      if (instead === 'handshake') bytes[buffer] = 1
     }
-    const { endpoint } = this.#peer
     const name = pointerAt(view, header + messageHeader.name) - base
-    view.setUint16(name + 2, endpoint.port)
-    view.setUint32(name + 4, endpoint.address)
+    view.setUint16(name + 2, this.#peer.endpoint.port)
+    view.setUint32(name + 4, this.#peer.endpoint.address)
     const control = pointerAt(view, header + messageHeader.control) - base
     view.setUint32(header + messageHeader.controlLength, count > 1 ? 20 : 0, true)
     view.setUint32(control + 8, c.SOL_UDP, true)
@@ -254,44 +266,61 @@ export class PlayedSystem {
   }
 }
 
-/** From a peer to itself, without options; nobody looks at the checksums. Its length. */
-function writePacket(
-  bytes: Uint8Array,
-  at: number,
-  {
-    version,
-    protocol,
-    payload,
-    peer,
-    sequence = 0,
-  }: Pick<Burst, 'version' | 'protocol' | 'payload'> & { readonly peer: PeerId; readonly sequence?: number },
-): number {
-  const network = version === 4 ? 20 : 40
-  const transport = protocol === 6 ? 20 : 8
-  const length = network + transport + payload
-  bytes.fill(0, at, at + length)
-  if (version === 4) {
-    bytes[at] = 0x45
-    writeUint16(bytes, at + 2, length)
-    bytes[at + 9] = protocol
-    bytes.fill(byteOf(peer), at + 12, at + 20)
-  } else {
-    bytes[at] = 0x60
-    writeUint16(bytes, at + 4, length - network)
-    bytes[at + 6] = protocol
-    bytes.fill(byteOf(peer), at + 8, at + 40)
+function playOf({ socket, tun, pause }: Scene, peer: PeerId): Play {
+  return {
+    socket: socket.map((burst) => {
+      const packet = burst.instead === 'keepalive' ? new Uint8Array() : packetOf(burst, peer)
+      const isTcp = packet.length > 0 && burst.protocol === 6
+      return { packet, sequenceAt: isTcp ? networkSize(burst) + 6 : 0, burst }
+    }),
+    tun: tun.map((burst) =>
+      Buffer.concat([offloadHeader(burst), packetOf({ ...burst, payload: burst.payload * burst.count }, peer)]),
+    ),
+    unowned: tun.some(({ instead }) => instead === 'unowned') ? 1 : 0,
+    pause,
   }
-  const header = at + network
-  if (protocol === 6) {
-    writeUint16(bytes, header + 4, sequence >> 16)
-    writeUint16(bytes, header + 6, sequence & 0xffff)
-    bytes[header + 12] = 0x50
-    bytes[header + 13] = 0x10
-  } else writeUint16(bytes, header + 4, transport + payload)
-  return length
 }
 
-function writeUint16(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >> 8
-  bytes[at + 1] = value & 255
+function networkSize({ version }: Burst): number {
+  return version === 4 ? 20 : 40
+}
+
+/** struct virtio_net_hdr: VIRTIO_NET_HDR_F_NEEDS_CSUM, the kind and size of the segments, where the checksum goes. */
+function offloadHeader(burst: Burst): Uint8Array {
+  const { version, protocol, payload, count } = burst
+  const header = Buffer.alloc(10)
+  const isTcp = protocol === 6
+  header[0] = 1
+  if (count > 1) {
+    header[1] = isTcp ? (version === 4 ? 1 : 4) : 5
+    header.writeUInt16LE(payload, 4)
+  }
+  header.writeUInt16LE(networkSize(burst), 6)
+  header.writeUInt16LE(isTcp ? 16 : 6, 8)
+  return header
+}
+
+/** From a peer to itself, without options; nobody looks at the checksums. */
+function packetOf(burst: Burst, peer: PeerId): Uint8Array {
+  const { version, protocol, payload, instead } = burst
+  const network = networkSize(burst)
+  const transport = protocol === 6 ? 20 : 8
+  const address = instead === 'unowned' ? 0xff : byteOf(peer)
+  const packet = Buffer.alloc(network + transport + payload)
+  if (version === 4) {
+    packet[0] = 0x45
+    packet.writeUInt16BE(packet.length, 2)
+    packet[9] = protocol
+    packet.fill(address, 12, 20)
+  } else {
+    packet[0] = 0x60
+    packet.writeUInt16BE(packet.length - network, 4)
+    packet[6] = protocol
+    packet.fill(address, 8, 40)
+  }
+  if (protocol === 6) {
+    packet[network + 12] = 0x50
+    packet[network + 13] = 0x10
+  } else packet.writeUInt16BE(transport + payload, network + 4)
+  return packet
 }

@@ -73,6 +73,8 @@ export class PlaneWorker {
 
   stop(): void {
     Atomics.store(this.#setup.control, control.stop, 1)
+    // A command without a message: so the worker looks at one number a turn.
+    Atomics.add(this.#setup.control, control.posted, 1)
     this.#wake()
   }
 

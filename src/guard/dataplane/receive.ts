@@ -182,7 +182,7 @@ export class Receiver {
   }
 
   /** Receives and writes what fits into its buffers. `idle`: those were all, and `poll` will tell of more. */
-  turn(): Turn {
+  turn(now: number = this.#context.now()): Turn {
     const { system, memory } = this.#context
     for (let index = 0; index < buffers; index++) {
       const header = messagesAt + index * messageHeader.size
@@ -194,7 +194,7 @@ export class Receiver {
       const code = system.errno()
       return code === errno.EAGAIN || code === errno.EINTR ? 'idle' : 'down'
     }
-    this.#now = this.#context.now()
+    this.#now = now
     for (let index = 0; index < ready; index++) this.#receiveMessage(index)
     this.#writeAll()
     return ready < buffers ? 'idle' : 'busy'

@@ -111,10 +111,10 @@ export class Transmitter {
   }
 
   /** Reads and sends what there is, a bounded amount. */
-  turn(): Turn {
+  turn(now: number = this.#context.now()): Turn {
     if (!this.#turnstile.enter()) return 'idle'
     try {
-      return this.#turn()
+      return this.#turn(now)
     } finally {
       this.#turnstile.leave()
     }
@@ -168,9 +168,8 @@ export class Transmitter {
     this.#batch.flush()
   }
 
-  #turn(): Turn {
-    const { system, memory, now } = this.#context
-    let isFirst = true
+  #turn(now: number): Turn {
+    const { system, memory } = this.#context
     for (let reads = 0; reads < readsPerTurn; reads++) {
       const length = system.read(this.#context.tun, memory.base + packetAt - headerSize, headerSize + largestPacket)
       if (length < 0) {
@@ -180,14 +179,17 @@ export class Transmitter {
         if (code === errno.EINTR) continue
         return code === errno.EIO ? 'down' : 'gone'
       }
-      const before = this.#now
       // One moment serves a turn: the clock is a thirtieth of what a small packet costs.
-      if (isFirst) this.#now = now()
-      isFirst = false
+      const isQuiet = now - this.#now >= quietTime
+      this.#now = now
       const packets = this.#sendRead(length - headerSize)
       if (packets > 1) {
         if (this.#batch.size >= largeBatch) this.#batch.flushFull()
-      } else if (this.#now - before >= quietTime || this.#batch.size >= fullBatch) this.#batch.flush()
+      } else if (isQuiet) {
+        // Mostly it is the only one; `poll` will tell.
+        this.#batch.flush()
+        return 'idle'
+      } else if (this.#batch.size >= fullBatch) this.#batch.flush()
     }
     this.#batch.flush()
     return 'busy'

@@ -109,7 +109,7 @@ function playedLoop(
       for (const row of rows)
         for (const field of [sent.lastAt, sent.firstDataAt, received.lastAt]) if (now % 3 < 1) row[field] = now
     },
-    turn: () => void loop.turn(),
+    turn: () => void loop.run(1),
     end: () => loop.end(),
     dropped: () =>
       [drops, ...rows.flatMap((row) => [dropsOfPeer(row, 'sent'), dropsOfPeer(row, 'received')])]

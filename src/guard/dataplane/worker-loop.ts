@@ -82,19 +82,9 @@ export class WorkerLoop {
     view.setInt32(pollAt, this.#ownWake, true)
   }
 
-  /** Does what there is to do, and waits for more; the main thread can always end that. `false`: it was stopped. */
-  turn(): boolean {
-    this.#takeCommands()
-    if (this.#isStopped) return false
-    const received = this.#socketReady ? (this.#receiver?.turn() ?? 'idle') : 'idle'
-    const sent = this.#readsTun() && this.#tunReady ? (this.#transmitter?.turn() ?? 'idle') : 'idle'
-    if (sent === 'gone') {
-      this.#isGone = true
-      this.#context.post({ kind: 'lost', reason: 'the interface is gone' })
-    }
-    // After what a packet waited for.
-    this.#lookAround()
-    this.#wait(received, sent)
+  /** So many turns; `false` when it was stopped meanwhile, which the main thread can do at any time. */
+  run(turns: number): boolean {
+    for (let turn = 0; turn < turns; turn++) if (!this.#turn()) return false
     return true
   }
 
@@ -108,9 +98,29 @@ export class WorkerLoop {
     Atomics.notify(this.#control, control.stopped)
   }
 
+  /** Does what there is to do, and waits for more. */
+  #turn(): boolean {
+    this.#takeCommands()
+    if (this.#isStopped) return false
+    // One look at the clock and one at the duty serve a turn.
+    const now = this.#context.now()
+    const isOurs = this.#duty.isOurs && !this.#isGone
+    const received = this.#socketReady ? (this.#receiver?.turn(now) ?? 'idle') : 'idle'
+    const sent = isOurs && this.#tunReady ? (this.#transmitter?.turn(now) ?? 'idle') : 'idle'
+    if (sent === 'gone') {
+      this.#isGone = true
+      this.#context.post({ kind: 'lost', reason: 'the interface is gone' })
+    }
+    // After what a packet waited for.
+    this.#lookAround(now)
+    this.#wait(received, sent, isOurs && sent !== 'gone')
+    return true
+  }
+
   #takeCommands(): void {
-    if (Atomics.load(this.#control, control.stop) !== 0) this.#isStopped = true
     const posted = Atomics.load(this.#control, control.posted)
+    if (posted === this.#taken) return
+    if (Atomics.load(this.#control, control.stop) !== 0) this.#isStopped = true
     for (; this.#taken !== posted; this.#taken = (this.#taken + 1) | 0) {
       const command = this.#nextCommand()
       if (command === undefined) break
@@ -153,13 +163,8 @@ export class WorkerLoop {
     for (const command of this.#early.splice(0)) this.#obey(command)
   }
 
-  /** No getter: V8 gets to a private one through its runtime, every time. */
-  #readsTun(): boolean {
-    return this.#duty.isOurs && !this.#isGone
-  }
-
   /** Until there is something to do. */
-  #wait(received: Turn, sent: Turn): void {
+  #wait(received: Turn, sent: Turn, readsTun: boolean): void {
     if (received === 'busy' || sent === 'busy') {
       this.#socketReady = true
       this.#tunReady = true
@@ -169,7 +174,7 @@ export class WorkerLoop {
     const isPaused = received === 'down' || sent === 'down'
     const socket = this.#receiver === undefined || received === 'down' ? -1 : this.#socket
     view.setInt32(pollAt + entries.socket * pollEntry, socket, true)
-    view.setInt32(pollAt + entries.tun * pollEntry, this.#readsTun() && sent !== 'down' ? this.#tun : -1, true)
+    view.setInt32(pollAt + entries.tun * pollEntry, readsTun && sent !== 'down' ? this.#tun : -1, true)
     this.#context.system.poll(base + pollAt, 3, isPaused ? downPause : this.#duty.isWatched ? loadInterval : -1)
     if (this.#happened(entries.wake)) this.#context.system.read(this.#ownWake, base + scratchAt, 8)
     this.#socketReady = this.#happened(entries.socket) || isPaused
@@ -182,9 +187,8 @@ export class WorkerLoop {
   }
 
   /** What changes slowly. */
-  #lookAround(): void {
+  #lookAround(now: number): void {
     if (this.#transmitter === undefined) return
-    const now = this.#context.now()
     if (now - this.#loadAt >= loadInterval) this.#weigh(now)
     if (now - this.#mtuAt >= mtuInterval) this.#lookAtMtu(now)
   }

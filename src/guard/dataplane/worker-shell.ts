@@ -73,8 +73,9 @@ async function work(setup: WorkerSetup, system: SystemCalls, memory: PacketMemor
   post({ kind: 'ready', backend: backend.name, refused })
   const loop = new WorkerLoop(setup, context, nextCommand)
   try {
+    // The loop within is compiled already; this one would be interpreted for long.
     let goesOn = true
-    while (goesOn) goesOn = loop.turn()
+    while (goesOn) goesOn = loop.run(1e6)
   } finally {
     loop.end()
   }

@@ -52,8 +52,6 @@ export interface SystemCalls {
   clock_gettime(clock: number, address: number): number
   /** Moves the calling thread only: descriptors it opens from now on belong to the other namespace. */
   setns(fd: number, kind: number): number
-  /** With 0 for the thread: the calling one. `parameters` is a struct sched_param. */
-  sched_setscheduler(thread: number, policy: number, parameters: number): number
   unshare(kinds: number): number
   /** Of the last call that failed; read it before any other call. */
   errno(): number
@@ -116,8 +114,6 @@ export const c = {
   MSG_DONTWAIT: 0x40,
   CLONE_NEWNET: 0x40000000,
   CLOCK_THREAD_CPUTIME_ID: 3,
-  SCHED_OTHER: 0,
-  SCHED_BATCH: 3,
 } as const
 
 type ErrnoName =
@@ -272,7 +268,6 @@ function declare(koffi: Koffi): SystemCalls {
     sendmmsg: libc.func('sendmmsg', 'int', [fd, pointer, 'uint', 'int']),
     clock_gettime: libc.func('clock_gettime', 'int', ['int', pointer]),
     setns: libc.func('setns', 'int', [fd, 'int']),
-    sched_setscheduler: libc.func('sched_setscheduler', 'int', ['int', 'int', pointer]),
     unshare: libc.func('unshare', 'int', ['int']),
     errno: () => koffi.errno(),
     addressOf: (bytes) => Number(koffi.address(bytes)),

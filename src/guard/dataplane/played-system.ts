@@ -189,7 +189,6 @@ export class PlayedSystem {
         view.setUint32(address - base + 8, Math.floor((this.#used % 1000) * 1e6), true)
         return 0
       },
-      sched_setscheduler: () => 0,
       errno: () => errno.EAGAIN,
     }
   }

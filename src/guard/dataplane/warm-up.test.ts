@@ -18,7 +18,6 @@ const noCalls: WorkerCalls = {
   ioctl: never,
   close: never,
   clock_gettime: never,
-  sched_setscheduler: never,
   errno: never,
 }
 

@@ -163,7 +163,6 @@ function around(calls: WorkerCalls): WorkerCalls {
     ioctl: (fd, request, address) => calls.ioctl(fd, request, address),
     close: (fd) => calls.close(fd),
     clock_gettime: (clock, address) => calls.clock_gettime(clock, address),
-    sched_setscheduler: (thread, policy, parameters) => calls.sched_setscheduler(thread, policy, parameters),
     errno: () => calls.errno(),
   }
 }

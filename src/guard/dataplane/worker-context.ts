@@ -18,7 +18,6 @@ export type WorkerCalls = Pick<
   | 'ioctl'
   | 'close'
   | 'clock_gettime'
-  | 'sched_setscheduler'
   | 'errno'
 >
 
@@ -42,10 +41,8 @@ export interface WorkerContext {
  */
 export function createContext(parts: WorkerContext): WorkerContext {
   const { memory, backend, tun, mtu, now, post, control, drops } = parts
-  const { read, write, writev, poll, ioctl, close, sendmmsg, recvmmsg, setsockopt } = parts.system
-  const { clock_gettime, sched_setscheduler, errno } = parts.system
-  const files = { read, write, writev, poll, ioctl, close }
-  const system = { ...files, sendmmsg, recvmmsg, setsockopt, clock_gettime, sched_setscheduler, errno }
+  const { read, write, writev, sendmmsg, recvmmsg, setsockopt, poll, ioctl, close, clock_gettime, errno } = parts.system
+  const system = { read, write, writev, sendmmsg, recvmmsg, setsockopt, poll, ioctl, close, clock_gettime, errno }
   return { system, memory, backend, tun, mtu, now, post, control, drops }
 }
 

@@ -15,7 +15,7 @@ const socket = 8
 /** A loop whose system remembers what it was asked. */
 class Played extends FakeSystem {
   readonly polled: { readonly descriptors: readonly number[]; readonly timeout: number }[] = []
-  readonly policies: number[] = []
+  readonly woken: number[] = []
   readonly closed: number[] = []
   /** Processor time of the thread, ms. */
   used = 0
@@ -37,9 +37,9 @@ class Played extends FakeSystem {
     return 0
   }
 
-  override sched_setscheduler(_thread: number, policy: number): number {
-    this.policies.push(policy)
-    return 0
+  override write(fd: number, _address: number, length: number): number {
+    this.woken.push(fd)
+    return length
   }
 
   override close(fd: number): number {
@@ -110,21 +110,20 @@ test('an interface that is down is asked again after a pause, one that is gone n
   assert.deepEqual(system.polled.at(-1), { descriptors: [wakes.receive, socket, -1], timeout: -1 })
 })
 
-test('under load a thread is scheduled as a batch thread, and as usual again when it has little to do', () => {
+test('a thread that fills its core gives the TUN to the other worker, and wakes it', () => {
   const { system, loop } = started()
   const pass = (time: number, used: number): void => {
     system.now += time
     system.used += used
     loop.run(1)
   }
-  pass(60, 1)
-  assert.deepEqual(system.policies, [])
-  pass(60, 6)
   pass(60, 30)
-  assert.deepEqual(system.policies, [c.SCHED_BATCH])
+  pass(60, 60)
+  assert.deepEqual(system.polled.at(-1)?.descriptors, [wakes.receive, socket, tun])
   // Not looked at more often than every 50 ms.
-  pass(20, 0)
-  assert.deepEqual(system.policies, [c.SCHED_BATCH])
-  pass(40, 0)
-  assert.deepEqual(system.policies, [c.SCHED_BATCH, c.SCHED_OTHER])
+  pass(20, 20)
+  pass(40, 40)
+  assert.deepEqual(system.woken, [wakes.transmit])
+  loop.run(1)
+  assert.deepEqual(system.polled.at(-1), { descriptors: [wakes.receive, socket, -1], timeout: 50 })
 })

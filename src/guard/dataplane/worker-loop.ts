@@ -25,8 +25,6 @@ const downPause = 50
 const mtuInterval = 1_000
 /** Over what time the load of this thread is taken, ms. */
 const loadInterval = 50
-/** Share of a core from where on a thread is about throughput. */
-const bulk = 0.05
 const getMtu = 0x8921
 
 /** What a loop needs to know of its worker. */
@@ -59,7 +57,6 @@ export class WorkerLoop {
   #mtuAt = 0
   #loadAt = 0
   #threadTime = 0
-  #isBatch = false
   #isGone = false
   /** Whether it is worth asking; the kernel may have answered what came from the socket. */
   #socketReady = true
@@ -201,18 +198,6 @@ export class WorkerLoop {
     this.#threadTime = time
     this.#loadAt = now
     if (this.#duty.weigh(load)) this.#wakeOther()
-    if (load >= bulk !== this.#isBatch) this.#schedule(load >= bulk)
-  }
-
-  /**
-   * Under load as SCHED_BATCH (sched(7)): when it is woken it does not interrupt who runs, but comes next. That saves
-   * switches. With little to do as usual, so that a ping on a busy machine is not late. Where the system refuses, nothing changes.
-   */
-  #schedule(isBatch: boolean): void {
-    this.#isBatch = isBatch
-    const { view, base } = this.#context.memory
-    view.setInt32(scratchAt, 0, true)
-    this.#context.system.sched_setscheduler(0, isBatch ? c.SCHED_BATCH : c.SCHED_OTHER, base + scratchAt)
   }
 
   #wakeOther(): void {

@@ -53,7 +53,6 @@ export class FakeSystem {
       ioctl: () => 0,
       close: (fd) => this.close(fd),
       clock_gettime: (clock, address) => this.clock_gettime(clock, address),
-      sched_setscheduler: (thread, policy) => this.sched_setscheduler(thread, policy),
       errno: () => this.errno(),
     }
   }
@@ -130,10 +129,6 @@ export class FakeSystem {
   }
 
   close(_fd: number): number {
-    return 0
-  }
-
-  sched_setscheduler(_thread: number, _policy: number): number {
     return 0
   }
 

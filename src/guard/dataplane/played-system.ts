@@ -8,7 +8,7 @@ import { c, errno } from '../../net/ffi.ts'
 import type { Prefix } from '../wireguard/allowed-ips.ts'
 import type { AeadKey } from './aead/aead.ts'
 import type { PeerId } from './data-plane.ts'
-import { messageHeader, pointerAt, type WorkerCalls, type WorkerContext } from './worker-context.ts'
+import { messageHeader, pointerAt, pollEntry, type WorkerCalls, type WorkerContext } from './worker-context.ts'
 import type { Ipv4Endpoint } from './worker-messages.ts'
 
 /** Packets of one flow: datagrams of one message of the socket, or segments of one packet of the TUN. */
@@ -113,7 +113,6 @@ const keyAt = 0x1f000
 const packetAt = 0x1f080
 const messageSize = 16
 const tagSize = 16
-const pollEntry = 8
 
 /** A scene as bytes, for one peer. */
 interface Play {
@@ -209,7 +208,11 @@ export class PlayedSystem {
   #poll(entries: number, count: number): number {
     const ready = readiness[this.#polls++ % readiness.length] ?? []
     for (let at = 0; at < count; at++)
-      this.#context.memory.view.setInt16(entries + at * pollEntry + 6, (ready[at] ?? 0) * c.POLLIN, true)
+      this.#context.memory.view.setInt16(
+        entries + at * pollEntry.size + pollEntry.happened,
+        (ready[at] ?? 0) * c.POLLIN,
+        true,
+      )
     return 1
   }
 

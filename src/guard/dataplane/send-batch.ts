@@ -7,7 +7,14 @@
 import { c, errno, errnoName } from '../../net/ffi.ts'
 import { HEADROOM, parts, TAILROOM } from './packet-memory.ts'
 import { countDrop } from './shared-activity.ts'
-import { messageHeader, setPointer, socketAddressSize, vectorSize, type WorkerContext } from './worker-context.ts'
+import {
+  messageHeader,
+  pollEntry,
+  setPointer,
+  socketAddressSize,
+  vectorSize,
+  type WorkerContext,
+} from './worker-context.ts'
 
 export interface Destination {
   /** Its struct sockaddr_in. */
@@ -45,7 +52,7 @@ const sendPatience = 20
 const messagesAt = parts.transmitter.from
 const controlsAt = messagesAt + maximumRuns * messageHeader.size
 const pollAt = controlsAt + maximumRuns * 32
-const zeroAt = pollAt + 8
+const zeroAt = pollAt + pollEntry.size
 const sealedAt = messagesAt + 0x10000
 export const sealedEnd: number = sealedAt + 0x80000
 
@@ -81,7 +88,7 @@ export class SendBatch {
       setPointer(view, header + messageHeader.control, base + cmsg)
     }
     view.setInt32(pollAt, socket, true)
-    view.setInt16(pollAt + 4, c.POLLOUT, true)
+    view.setInt16(pollAt + pollEntry.events, c.POLLOUT, true)
     // Setting it to 0 is no change, and fails where there is no such option.
     view.setUint32(zeroAt, 0)
     this.#canSegment = context.system.setsockopt(socket, c.SOL_UDP, c.UDP_SEGMENT, base + zeroAt, 4) === 0

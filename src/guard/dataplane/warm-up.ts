@@ -11,7 +11,7 @@ import { indexOf, PlayedSystem, playedPeers, prefixesOf } from './played-system.
 import { createDropRow, createPeerRow, dropsOfPeer, received, sent } from './shared-activity.ts'
 import { TunDuty } from './tun-duty.ts'
 import { Turnstile } from './turnstile.ts'
-import { createContext, type WorkerCalls, type WorkerContext } from './worker-context.ts'
+import { callsAround, createContext, type WorkerContext } from './worker-context.ts'
 import { WorkerLoop } from './worker-loop.ts'
 import { control, type Ipv4Endpoint, type WorkerCommand, type WorkerSetup } from './worker-messages.ts'
 
@@ -43,7 +43,7 @@ export function warmUp(role: WorkerSetup['role'], context: WorkerContext, option
     playedLoop(role, { ...context, system: calls, now, post: () => {} }, (take) => take),
     playedLoop(
       role,
-      { ...context, system: around(calls), now: () => now(), post: (event) => void event },
+      { ...context, system: callsAround(calls), now: () => now(), post: (event) => void event },
       (take) => () => take(),
     ),
   ]
@@ -148,21 +148,4 @@ function commandsFor(rows: readonly Float64Array[], created: number): WorkerComm
     )
   }
   return commands
-}
-
-/** The same calls by other functions. */
-function around(calls: WorkerCalls): WorkerCalls {
-  return {
-    read: (fd, address, length) => calls.read(fd, address, length),
-    write: (fd, address, length) => calls.write(fd, address, length),
-    writev: (fd, vectors, count) => calls.writev(fd, vectors, count),
-    sendmmsg: (fd, messages, count, flags) => calls.sendmmsg(fd, messages, count, flags),
-    recvmmsg: (fd, messages, count, flags, timeout) => calls.recvmmsg(fd, messages, count, flags, timeout),
-    setsockopt: (fd, level, option, value, length) => calls.setsockopt(fd, level, option, value, length),
-    poll: (fds, count, timeout) => calls.poll(fds, count, timeout),
-    ioctl: (fd, request, address) => calls.ioctl(fd, request, address),
-    close: (fd) => calls.close(fd),
-    clock_gettime: (clock, address) => calls.clock_gettime(clock, address),
-    errno: () => calls.errno(),
-  }
 }

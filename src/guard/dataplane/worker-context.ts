@@ -46,6 +46,23 @@ export function createContext(parts: WorkerContext): WorkerContext {
   return { system, memory, backend, tun, mtu, now, post, control, drops }
 }
 
+/** The same calls by other functions, which need no `this`. */
+export function callsAround(calls: WorkerCalls): WorkerCalls {
+  return {
+    read: (fd, address, length) => calls.read(fd, address, length),
+    write: (fd, address, length) => calls.write(fd, address, length),
+    writev: (fd, vectors, count) => calls.writev(fd, vectors, count),
+    sendmmsg: (fd, messages, count, flags) => calls.sendmmsg(fd, messages, count, flags),
+    recvmmsg: (fd, messages, count, flags, timeout) => calls.recvmmsg(fd, messages, count, flags, timeout),
+    setsockopt: (fd, level, option, value, length) => calls.setsockopt(fd, level, option, value, length),
+    poll: (fds, count, timeout) => calls.poll(fds, count, timeout),
+    ioctl: (fd, request, address) => calls.ioctl(fd, request, address),
+    close: (fd) => calls.close(fd),
+    clock_gettime: (clock, address) => calls.clock_gettime(clock, address),
+    errno: () => calls.errno(),
+  }
+}
+
 /** How a turn of a worker's loop ended: more to do, nothing to do, or the interface is down or gone. */
 export type Turn = 'busy' | 'idle' | 'down' | 'gone'
 
@@ -72,6 +89,9 @@ export const messageHeader = {
   controlLength: 40,
   received: 56,
 } as const
+
+/** struct pollfd: | 0 | descriptor |  | 4 | events |  | 6 | what happened | */
+export const pollEntry = { size: 8, events: 4, happened: 6 } as const
 
 export const socketAddressSize = 16
 /** struct iovec. */

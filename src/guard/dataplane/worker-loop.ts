@@ -10,13 +10,12 @@ import { Receiver } from './receive.ts'
 import { Transmitter } from './transmit.ts'
 import { TunDuty } from './tun-duty.ts'
 import { Turnstile } from './turnstile.ts'
-import { createContext, type Turn, type WorkerContext } from './worker-context.ts'
+import { createContext, pollEntry, type Turn, type WorkerContext } from './worker-context.ts'
 import { control, type PeerCommand, type WorkerCommand, type WorkerSetup } from './worker-messages.ts'
 
 // The last page before the receiver's buffers.
 const pollAt = 0x3f000
 const scratchAt = 0x3f100
-const pollEntry = 8
 /** What is polled, in this order. */
 const entries = { wake: 0, socket: 1, tun: 2 } as const
 /** The pause while the interface is down, ms. */
@@ -75,7 +74,8 @@ export class WorkerLoop {
     this.#nextCommand = nextCommand
     this.#duty = new TunDuty(setup.duty, role)
     const { view } = context.memory
-    for (const entry of Object.values(entries)) view.setInt16(pollAt + entry * pollEntry + 4, c.POLLIN, true)
+    for (const entry of Object.values(entries))
+      view.setInt16(pollAt + entry * pollEntry.size + pollEntry.events, c.POLLIN, true)
     view.setInt32(pollAt, this.#ownWake, true)
   }
 
@@ -130,9 +130,6 @@ export class WorkerLoop {
       case 'start':
         this.#start(command)
         break
-      case 'stop':
-        this.#isStopped = true
-        break
       case 'fail':
         throw new Error('asked to fail')
       case 'give-tun':
@@ -170,8 +167,8 @@ export class WorkerLoop {
     const { view, base } = this.#context.memory
     const isPaused = received === 'down' || sent === 'down'
     const socket = this.#receiver === undefined || received === 'down' ? -1 : this.#socket
-    view.setInt32(pollAt + entries.socket * pollEntry, socket, true)
-    view.setInt32(pollAt + entries.tun * pollEntry, readsTun && sent !== 'down' ? this.#tun : -1, true)
+    view.setInt32(pollAt + entries.socket * pollEntry.size, socket, true)
+    view.setInt32(pollAt + entries.tun * pollEntry.size, readsTun && sent !== 'down' ? this.#tun : -1, true)
     this.#context.system.poll(base + pollAt, 3, isPaused ? downPause : this.#duty.isWatched ? loadInterval : -1)
     if (this.#happened(entries.wake)) this.#context.system.read(this.#ownWake, base + scratchAt, 8)
     this.#socketReady = this.#happened(entries.socket) || isPaused
@@ -180,7 +177,7 @@ export class WorkerLoop {
 
   /** `poll` leaves what happened, and nothing when its time is over. */
   #happened(entry: number): boolean {
-    return this.#context.memory.view.getInt16(pollAt + entry * pollEntry + 6, true) !== 0
+    return this.#context.memory.view.getInt16(pollAt + entry * pollEntry.size + pollEntry.happened, true) !== 0
   }
 
   /** What changes slowly. */

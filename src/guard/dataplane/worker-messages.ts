@@ -13,7 +13,6 @@ export interface Ipv4Endpoint {
 export type WorkerCommand =
   /** The descriptors, and whether the TUN takes merged UDP. */
   | { readonly kind: 'start'; readonly socket: number; readonly tun: number; readonly mayMergeUdp: boolean }
-  | { readonly kind: 'stop' }
   /** For tests: if this worker reads the TUN, the other one does from now on. */
   | { readonly kind: 'give-tun' }
   /** For tests: the worker ends as a bug would end it. */
@@ -53,7 +52,7 @@ export type WorkerCommand =
   | { readonly kind: 'send-keepalive'; readonly peer: PeerId }
   | { readonly kind: 'drop-queue'; readonly peer: PeerId }
 
-export type PeerCommand = Exclude<WorkerCommand, { kind: 'start' | 'stop' | 'fail' | 'give-tun' }>
+export type PeerCommand = Exclude<WorkerCommand, { kind: 'start' | 'fail' | 'give-tun' }>
 
 export type WorkerEvent =
   | { readonly kind: 'ready'; readonly backend: CryptoBackend; readonly refused: readonly string[] }

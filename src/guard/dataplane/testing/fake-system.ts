@@ -7,7 +7,7 @@ import { createPacketMemory } from '../packet-memory.ts'
 import { createDropRow } from '../shared-activity.ts'
 import type { TransmitterOptions } from '../transmit.ts'
 import { Turnstile } from '../turnstile.ts'
-import { messageHeader, type WorkerCalls, type WorkerContext } from '../worker-context.ts'
+import { callsAround, messageHeader, type WorkerCalls, type WorkerContext } from '../worker-context.ts'
 import type { Ipv4Endpoint, WorkerEvent } from '../worker-messages.ts'
 
 export interface FakeMessage {
@@ -24,7 +24,7 @@ export function alone(): TransmitterOptions {
   return { socket: 4, turnstile: new Turnstile(Turnstile.memory(), control), leads: true }
 }
 
-export class FakeSystem {
+export class FakeSystem implements WorkerCalls {
   readonly memory: PacketMemory = createPacketMemory()
   readonly events: WorkerEvent[] = []
   readonly drops: Float64Array = createDropRow()
@@ -40,27 +40,10 @@ export class FakeSystem {
   now = 1000
   #errno = 0
 
-  /** Calls that need no `this`, as those of the system. */
-  #calls(): WorkerCalls {
-    return {
-      read: (fd, address, length) => this.read(fd, address, length),
-      write: (fd, address, length) => this.write(fd, address, length),
-      writev: (fd, vectors, count) => this.writev(fd, vectors, count),
-      sendmmsg: (fd, messages, count, flags) => this.sendmmsg(fd, messages, count, flags),
-      recvmmsg: (fd, messages, count, flags, timeout) => this.recvmmsg(fd, messages, count, flags, timeout),
-      setsockopt: () => 0,
-      poll: (entries, count, timeout) => this.poll(entries, count, timeout),
-      ioctl: () => 0,
-      close: (fd) => this.close(fd),
-      clock_gettime: (clock, address) => this.clock_gettime(clock, address),
-      errno: () => this.errno(),
-    }
-  }
-
   context(): WorkerContext {
     const { memory, drops } = this
     return {
-      system: this.#calls(),
+      system: callsAround(this),
       memory,
       backend: createWasmBackend(memory),
       tun: 3,
@@ -122,6 +105,14 @@ export class FakeSystem {
 
   poll(_entries: number, _count: number, _timeout: number): number {
     return 1
+  }
+
+  setsockopt(): number {
+    return 0
+  }
+
+  ioctl(): number {
+    return 0
   }
 
   write(_fd: number, _address: number, length: number): number {

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
+import { availableParallelism, getPriority, setPriority } from 'node:os'
 import { after, afterEach, before, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -86,6 +87,11 @@ async function transfer(bytes: number, family: 4 | 6 = 4): Promise<void> {
 /** Waits for the tunnel, not for a time: every second or less a new try. */
 function ping(from: Side, to: string, options: readonly string[] = []): string {
   return spaces.run(from, 'ping', ['-c', '1', '-w', '8', '-i', '0.2', ...options, to])
+}
+
+/** How nice each thread of a process is. */
+function nicenessOf(pid: number | undefined): readonly number[] {
+  return readdirSync(`/proc/${pid}/task`).map((thread) => getPriority(Number(thread)))
 }
 
 /** The time limit of the test bounds it. */
@@ -221,6 +227,37 @@ test('a process that exits while its workers wait is gone at once', seconds(10),
     assert.equal(status, 0)
   }
 })
+
+test(
+  'where others keep every core busy, the worker that TCP waits for goes before them',
+  seconds(30),
+  async (context) => {
+    const hogs = Array.from({ length: availableParallelism() + 1 }, () =>
+      spaces.start('a', process.execPath, ['-e', 'for (;;);']),
+    )
+    try {
+      setPriority(hogs[0]?.pid ?? 0, -1)
+    } catch {
+      context.skip('no process may be made less nice: run as root, or with the capability CAP_SYS_NICE')
+      return
+    }
+    const { a, b } = await twoEnds()
+    ping('a', inside.b)
+    await untilWorkers(a, b)
+    const isRaised = (): boolean => [a, b].some(({ child }) => nicenessOf(child.pid).some((nice) => nice === -10))
+    assert.equal(isRaised(), false)
+    const sink = `require('net').createServer((to) => to.resume()).listen(7001, '${inside.b}', () => console.log('listens'))`
+    await once(spaces.start('b', process.execPath, ['-e', sink]).stdout ?? assert.fail('no output'), 'data')
+    const source = `const to = require('net').connect(7001, '${inside.b}'), more = () => { while (to.write(Buffer.alloc(1 << 20))); }
+    to.on('connect', more).on('drain', more)`
+    const sender = spaces.start('a', process.execPath, ['-e', source])
+    await until(async () => isRaised())
+    // Not for longer than there is traffic.
+    sender.kill('SIGKILL')
+    await until(async () => !isRaised())
+    await stop(a, b)
+  },
+)
 
 for (const mtu of [1420, 1383, 1281])
   test(`wireguard-go and we agree at an MTU of ${mtu}, either calling`, seconds(15), async (context) => {

@@ -3,6 +3,7 @@
 import { Worker } from 'node:worker_threads'
 import { errorMessage } from '../../api/errors.ts'
 import type { NativeMemory, SystemCalls } from '../../net/ffi.ts'
+import { ThreadWatch } from './thread-shell.ts'
 import { control, type WorkerCommand, type WorkerEvent, type WorkerSetup } from './worker-messages.ts'
 
 export interface WorkerListener {
@@ -18,12 +19,12 @@ const heapLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 }
 const stopPatience = 500
 
 export class PlaneWorker {
-  isReady = false
   readonly #system: SystemCalls
   readonly #setup: WorkerSetup
   readonly #thread: Worker
   /** What is written to an eventfd. */
   readonly #one: NativeMemory
+  #watch: ThreadWatch | undefined
   /** The worker closes them itself unless it dies. */
   #lent: readonly number[] = []
 
@@ -46,12 +47,21 @@ export class PlaneWorker {
     })
   }
 
+  get isReady(): boolean {
+    return this.#watch !== undefined
+  }
+
   get role(): WorkerSetup['role'] {
     return this.#setup.role
   }
 
   get drops(): Float64Array {
     return this.#setup.drops
+  }
+
+  /** Its thread has this number, or 0. */
+  ready(thread: number): void {
+    this.#watch = new ThreadWatch(thread)
   }
 
   post(command: WorkerCommand): void {
@@ -71,6 +81,16 @@ export class PlaneWorker {
     Atomics.compareExchange(this.#setup.control, control.reported, 0, 1)
   }
 
+  /** Its thread gets what it needs of the machine; ms, and whether most of the traffic goes both ways. */
+  weigh(now: number, isAnswered: boolean): void {
+    this.#watch?.weigh(now, isAnswered)
+  }
+
+  /** There is no traffic any more. */
+  rest(): void {
+    this.#watch?.rest()
+  }
+
   stop(): void {
     Atomics.store(this.#setup.control, control.stop, 1)
     // A command without a message: so the worker looks at one number a turn.
@@ -88,6 +108,7 @@ export class PlaneWorker {
   }
 
   #close(): void {
+    this.#watch?.[Symbol.dispose]()
     if (Atomics.load(this.#setup.control, control.stopped) === 0) for (const fd of this.#lent) this.#system.close(fd)
     this.#system.close(this.#setup.wakes[this.role])
   }

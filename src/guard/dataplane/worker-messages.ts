@@ -55,7 +55,13 @@ export type WorkerCommand =
 export type PeerCommand = Exclude<WorkerCommand, { kind: 'start' | 'fail' | 'give-tun' }>
 
 export type WorkerEvent =
-  | { readonly kind: 'ready'; readonly backend: CryptoBackend; readonly refused: readonly string[] }
+  | {
+      readonly kind: 'ready'
+      readonly backend: CryptoBackend
+      readonly refused: readonly string[]
+      /** The number of its thread, or 0. */
+      readonly thread: number
+    }
   | { readonly kind: 'started'; readonly offloads: readonly string[] }
   /** Something that ran with an offload runs without it from now on. */
   | { readonly kind: 'fell-back'; readonly what: string; readonly reason: string }

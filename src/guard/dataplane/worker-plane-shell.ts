@@ -22,7 +22,15 @@ import type { DataPlane, DataPlaneCommand, DataPlaneEvent, PeerActivity, PeerId 
 import { DatagramRing } from './datagram-ring.ts'
 import { type GuardUnderlay, type PacketDevice, PlainDataPlane, plainStatus } from './plain.ts'
 import { PlaneWorker } from './plane-worker-shell.ts'
-import { createDropRow, createPeerRow, readActivity, readDrops, seedPeerRow, versionOf } from './shared-activity.ts'
+import {
+  createDropRow,
+  createPeerRow,
+  readActivity,
+  readDrops,
+  readTraffic,
+  seedPeerRow,
+  versionOf,
+} from './shared-activity.ts'
 import { TunDuty } from './tun-duty.ts'
 import { Turnstile } from './turnstile.ts'
 import { commandFor, decodeEndpoint, sharedBy } from './worker-commands.ts'
@@ -60,6 +68,8 @@ interface PlanePeer {
   endpoint: Endpoint | undefined
   revision: number
   version: number
+  /** Carried when it was last looked at. */
+  bytes: number
 }
 
 type State =
@@ -92,6 +102,7 @@ export class WorkerDataPlane implements DataPlane {
   #state: State
   #route: Disposable | undefined
   #listener: (event: DataPlaneEvent) => void = () => {}
+  #reportedAt = Number.NaN
   #timer: { readonly isNow: boolean; readonly handle: Disposable } | undefined
   #isDraining = false
   #starting: Disposable | undefined
@@ -211,7 +222,7 @@ export class WorkerDataPlane implements DataPlane {
     if (this.#state.kind !== 'starting' && this.#state.kind !== 'workers') return
     switch (event.kind) {
       case 'ready':
-        worker.isReady = true
+        worker.ready(event.thread)
         this.#backend = event.backend
         for (const reason of event.refused) this.#logger.info('cipher not used', { worker: worker.role, reason })
         if (this.#state.workers.every(({ isReady }) => isReady))
@@ -304,7 +315,15 @@ export class WorkerDataPlane implements DataPlane {
   #remember(command: DataPlaneCommand): void {
     if (command.kind === 'add-peer') {
       const { peer: id, allowedIps } = command
-      this.#peers.set(id, { id, allowedIps, row: createPeerRow(), endpoint: undefined, revision: 0, version: 0 })
+      this.#peers.set(id, {
+        id,
+        allowedIps,
+        row: createPeerRow(),
+        endpoint: undefined,
+        revision: 0,
+        version: 0,
+        bytes: 0,
+      })
     } else if (command.kind === 'remove-peer') this.#peers.delete(command.peer)
     else if (command.kind === 'set-allowed-ips') {
       const peer = this.#peers.get(command.peer)
@@ -362,6 +381,13 @@ export class WorkerDataPlane implements DataPlane {
     // Before the rows are read: what changes from now on is told again.
     for (const worker of this.#state.workers) worker.allowReports()
     const changed = [...this.#peers.values()].filter((peer) => versionOf(peer.row) !== peer.version)
+    const now = this.#options.clock.now()
+    const isAnswered = this.#isAnswered(changed)
+    this.#reportedAt = now
+    for (const worker of this.#state.workers) {
+      if (changed.length === 0) worker.rest()
+      else worker.weigh(now, isAnswered)
+    }
     if (changed.length === 0) return
     // While there is traffic this looks again by itself: to be told each time costs both threads a wake-up.
     for (const worker of this.#state.workers) worker.holdReports()
@@ -371,6 +397,17 @@ export class WorkerDataPlane implements DataPlane {
       const known = { endpoint: peer.endpoint, endpointRevision: peer.revision }
       this.#listener({ kind: 'report', peer: peer.id, activity: readActivity(peer.row, known) })
     }
+  }
+
+  /** Whether most of what was carried since the last report is of peers that both send and receive. */
+  #isAnswered(changed: readonly PlanePeer[]): boolean {
+    let balance = 0
+    for (const peer of changed) {
+      const { bytes, isAnswered } = readTraffic(peer.row, this.#reportedAt)
+      balance += isAnswered ? bytes - peer.bytes : peer.bytes - bytes
+      peer.bytes = bytes
+    }
+    return balance > 0
   }
 
   #fallBack(reason: string): void {

@@ -12,6 +12,7 @@ import { createEvpBackend, createRawBackend, createStateBackend } from './aead/o
 import { createWasmBackend } from './aead/wasm.ts'
 import { placeLow } from './low-memory.ts'
 import { createPacketMemory, type PacketMemory } from './packet-memory.ts'
+import { lengthenSlice, ownThread } from './thread-shell.ts'
 import { warmUp } from './warm-up.ts'
 import { createContext } from './worker-context.ts'
 import { WorkerLoop } from './worker-loop.ts'
@@ -57,10 +58,10 @@ async function main(setup: WorkerSetup): Promise<void> {
 }
 
 async function work(setup: WorkerSetup, system: SystemCalls, memory: PacketMemory): Promise<void> {
-  const openssl = await ownFunctions()
+  const functions = await ownFunctions()
   const { backend, refused } = chooseBackend(
     memory,
-    setup.backends.map((name) => factoryOf(name, openssl)),
+    setup.backends.map((name) => factoryOf(name, functions)),
   )
   // `systemClock` begins anew in every thread.
   const offset = setup.clockOffset + monotonic() - systemClock.now()
@@ -70,7 +71,8 @@ async function work(setup: WorkerSetup, system: SystemCalls, memory: PacketMemor
   const context = createContext({ system, memory, backend, tun: -1, mtu, now, post, control: shared, drops })
   warmUp(setup.role, context, warmUpEffort)
   await keepHeapSmall()
-  post({ kind: 'ready', backend: backend.name, refused })
+  lengthenSlice(system, functions)
+  post({ kind: 'ready', backend: backend.name, refused, thread: ownThread() })
   const loop = new WorkerLoop(setup, context, nextCommand)
   try {
     // The loop within is compiled already; this one would be interpreted for long.

@@ -60,8 +60,11 @@ const tagSize = 16
 const controlRoom = 64
 const groControlLength = 20
 const nameRoom = 32
-/** Packets for the TUN that are written in one go, each of up to 64 KiB: it wakes who waits for them once, not seven times. */
-const mostGroups = 7
+/**
+ * Packets for the TUN that are written in one go, each of up to 64 KiB: it wakes who waits for them once, not three times. With
+ * more of them the sender of one stream waits longer for acknowledgements than is saved.
+ */
+const mostGroups = 3
 /** Key, then replay window (replay.as.ts). */
 const slotSize = 1152
 const windowInSlot = 64

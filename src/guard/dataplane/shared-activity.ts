@@ -113,18 +113,6 @@ export function versionOf(row: Float64Array): number {
   return (row[sent.version] ?? 0) + (row[received.version] ?? 0)
 }
 
-/** Bytes that were carried in all, and whether data went both ways since a moment. */
-export function readTraffic(
-  row: Float64Array,
-  since: number,
-): { readonly bytes: number; readonly isAnswered: boolean } {
-  const isAfter = (field: number): boolean => (row[field] ?? Number.NaN) >= since
-  return {
-    bytes: (row[sent.bytes] ?? 0) + (row[received.bytes] ?? 0),
-    isAnswered: isAfter(sent.lastDataAt) && isAfter(received.lastDataAt),
-  }
-}
-
 export function readActivity(
   row: Float64Array,
   known: { readonly endpoint: Endpoint | undefined; readonly endpointRevision: number },

@@ -34,12 +34,11 @@ export function ownThread(): number {
 /** Of the calling thread; from Linux 6.12 on. */
 export function lengthenSlice(system: SystemCalls, functions: NativeFunctions): void {
   const number = callNumbers[process.arch]
-  const thread = ownThread()
-  if (number === undefined || thread === 0) return
+  if (number === undefined) return
   const { view, address } = system.allocate(attributes.size)
   view.setUint32(0, attributes.size, true)
   view.setBigUint64(attributes.flags, SCHED_FLAG_KEEP_POLICY, true)
-  view.setInt32(attributes.nice, getPriority(thread), true)
+  view.setInt32(attributes.nice, getPriority(), true)
   view.setBigUint64(attributes.slice, slice, true)
   functions('syscall', 'long', ['long', 'int', 'intptr', 'uint'])(number, 0, address, 0)
 }
@@ -96,6 +95,8 @@ export class ThreadWatch implements Disposable {
   }
 
   #set(): void {
+    // The number of a thread that has ended may be another's.
+    if (this.#file === undefined) return
     const nice = this.#nice - (this.#precedence.isRaised ? advantage : 0)
     try {
       setPriority(this.#thread, Math.max(nice, constants.priority.PRIORITY_HIGHEST))

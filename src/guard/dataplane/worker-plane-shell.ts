@@ -22,15 +22,8 @@ import type { DataPlane, DataPlaneCommand, DataPlaneEvent, PeerActivity, PeerId 
 import { DatagramRing } from './datagram-ring.ts'
 import { type GuardUnderlay, type PacketDevice, PlainDataPlane, plainStatus } from './plain.ts'
 import { PlaneWorker } from './plane-worker-shell.ts'
-import {
-  createDropRow,
-  createPeerRow,
-  readActivity,
-  readDrops,
-  readTraffic,
-  seedPeerRow,
-  versionOf,
-} from './shared-activity.ts'
+import { createDropRow, createPeerRow, readActivity, readDrops, seedPeerRow, versionOf } from './shared-activity.ts'
+import { TrafficBalance } from './traffic-balance.ts'
 import { TunDuty } from './tun-duty.ts'
 import { Turnstile } from './turnstile.ts'
 import { commandFor, decodeEndpoint, sharedBy } from './worker-commands.ts'
@@ -68,8 +61,6 @@ interface PlanePeer {
   endpoint: Endpoint | undefined
   revision: number
   version: number
-  /** Carried when it was last looked at. */
-  bytes: number
 }
 
 type State =
@@ -94,6 +85,7 @@ export class WorkerDataPlane implements DataPlane {
   readonly #peers: Map<PeerId, PlanePeer> = new Map()
   readonly #ringMemory: SharedArrayBuffer
   readonly #ring: DatagramRing
+  readonly #balance: TrafficBalance = new TrafficBalance()
   readonly #onExit = (): void => this.#stopWorkers()
   #offloads: string[] = []
   /** By the plain plane, before the workers took over. */
@@ -102,7 +94,6 @@ export class WorkerDataPlane implements DataPlane {
   #state: State
   #route: Disposable | undefined
   #listener: (event: DataPlaneEvent) => void = () => {}
-  #reportedAt = Number.NaN
   #timer: { readonly isNow: boolean; readonly handle: Disposable } | undefined
   #isDraining = false
   #starting: Disposable | undefined
@@ -315,15 +306,7 @@ export class WorkerDataPlane implements DataPlane {
   #remember(command: DataPlaneCommand): void {
     if (command.kind === 'add-peer') {
       const { peer: id, allowedIps } = command
-      this.#peers.set(id, {
-        id,
-        allowedIps,
-        row: createPeerRow(),
-        endpoint: undefined,
-        revision: 0,
-        version: 0,
-        bytes: 0,
-      })
+      this.#peers.set(id, { id, allowedIps, row: createPeerRow(), endpoint: undefined, revision: 0, version: 0 })
     } else if (command.kind === 'remove-peer') this.#peers.delete(command.peer)
     else if (command.kind === 'set-allowed-ips') {
       const peer = this.#peers.get(command.peer)
@@ -378,36 +361,28 @@ export class WorkerDataPlane implements DataPlane {
     this.#timer?.handle[Symbol.dispose]()
     this.#timer = undefined
     if (this.#state.kind !== 'workers') return
+    const { workers } = this.#state
     // Before the rows are read: what changes from now on is told again.
-    for (const worker of this.#state.workers) worker.allowReports()
-    const changed = [...this.#peers.values()].filter((peer) => versionOf(peer.row) !== peer.version)
+    for (const worker of workers) worker.allowReports()
     const now = this.#options.clock.now()
-    const isAnswered = this.#isAnswered(changed)
-    this.#reportedAt = now
-    for (const worker of this.#state.workers) {
-      if (changed.length === 0) worker.rest()
-      else worker.weigh(now, isAnswered)
+    const changed = [...this.#peers.values()].filter((peer) => versionOf(peer.row) !== peer.version)
+    if (changed.length === 0) {
+      this.#balance.take(now)
+      for (const worker of workers) worker.rest()
+      return
     }
-    if (changed.length === 0) return
     // While there is traffic this looks again by itself: to be told each time costs both threads a wake-up.
-    for (const worker of this.#state.workers) worker.holdReports()
+    for (const worker of workers) worker.holdReports()
     this.#schedule(false)
     for (const peer of changed) {
       peer.version = versionOf(peer.row)
       const known = { endpoint: peer.endpoint, endpointRevision: peer.revision }
-      this.#listener({ kind: 'report', peer: peer.id, activity: readActivity(peer.row, known) })
+      const activity = readActivity(peer.row, known)
+      this.#balance.add(peer.row, activity)
+      this.#listener({ kind: 'report', peer: peer.id, activity })
     }
-  }
-
-  /** Whether most of what was carried since the last report is of peers that both send and receive. */
-  #isAnswered(changed: readonly PlanePeer[]): boolean {
-    let balance = 0
-    for (const peer of changed) {
-      const { bytes, isAnswered } = readTraffic(peer.row, this.#reportedAt)
-      balance += isAnswered ? bytes - peer.bytes : peer.bytes - bytes
-      peer.bytes = bytes
-    }
-    return balance > 0
+    const isAnswered = this.#balance.take(now)
+    for (const worker of workers) worker.weigh(now, isAnswered)
   }
 
   #fallBack(reason: string): void {

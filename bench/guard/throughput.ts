@@ -48,9 +48,9 @@ export async function measureThroughput(bench: Bench, wants: (what: string) => b
 
 async function one(bench: Bench, tunnel: Tunnel, what: Measurement, results: Results): Promise<void> {
   const { carrier, pids, address } = tunnel
-  if (what === 'tcp1cubic') useCubic(bench, address)
-  const sample = await measure(bench.spaces, pids, { address, seconds: bench.seconds, args: measurements[what] })
-  if (what === 'tcp1cubic') bench.spaces.ip('a', ['route', 'del', address])
+  const run = (): Promise<Sample> =>
+    measure(bench.spaces, pids, { address, seconds: bench.seconds, args: measurements[what] })
+  const sample = what === 'tcp1cubic' ? await withCubic(bench, address, run) : await run()
   results.add(carrier, what, sample)
   const { gbps, rssMib } = sample
   note(
@@ -62,9 +62,15 @@ async function one(bench: Bench, tunnel: Tunnel, what: Measurement, results: Res
  * What a sends there, whatever the machine prefers. By the route: a socket that is told so after it has begun with BBR, as
  * iperf3 does it, goes on with BBR's timers.
  */
-function useCubic({ spaces }: Bench, address: string): void {
+async function withCubic<T>({ spaces }: Bench, address: string, run: () => Promise<T>): Promise<T> {
   const device = /dev (\S+)/.exec(spaces.ip('a', ['-o', 'route', 'get', address]))?.[1] ?? ''
   spaces.ip('a', ['route', 'add', address, 'dev', device, 'congctl', 'cubic'])
+  try {
+    return await run()
+  } finally {
+    // The bare link serves the next round too.
+    spaces.tryRun('a', 'ip', ['route', 'del', address])
+  }
 }
 
 /** Median round trip of a hundred pings, microseconds. */

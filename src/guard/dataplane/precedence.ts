@@ -14,8 +14,8 @@ export interface ThreadTimes {
 const much = 0.25
 const always = 0.8
 const mostly = 0.5
-/** What share of the time that a thread wants is waiting. Beside what one stream needs on the same cores it is less. */
-const held = 1 / 3
+/** What share of the time that a thread wants is waiting. With one stream, on two cores, it is less. */
+const held = 1 / 5
 /** So many looks in a row. */
 const looksToRise = 3
 const looksToFall = 10

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { errorMessage } from '../../src/api/errors.ts'
 import type { TwoNamespaces } from '../two-namespaces.ts'
+import { CubicRoute } from './congestion.ts'
 
 export interface Sample {
   readonly gbps: number
@@ -22,6 +23,11 @@ export interface IperfOptions {
   readonly args: readonly string[]
 }
 
+export interface MeasureOptions extends IperfOptions {
+  /** TCP uses what the machine prefers. */
+  readonly asHost?: boolean
+}
+
 const clockTicks = 100
 const gibibyte = 2 ** 30
 /** What iperf3 may take beside measuring, ms. */
@@ -29,7 +35,12 @@ const patience = 10_000
 const serverStart = 200
 
 /** The processes whose time is counted; a flood may drown iperf3's own connection: then once more. */
-export async function measure(spaces: TwoNamespaces, pids: readonly number[], options: IperfOptions): Promise<Sample> {
+export async function measure(
+  spaces: TwoNamespaces,
+  pids: readonly number[],
+  { asHost = false, ...options }: MeasureOptions,
+): Promise<Sample> {
+  using _ = asHost ? undefined : CubicRoute.ofRun(spaces, options)
   for (let tries = 1; ; tries++) {
     const before = cpuOf(pids)
     const gbps = await throughput(spaces, options)

@@ -16,8 +16,6 @@ const between: Readonly<Record<Side, string>> = { a: '192.168.78.1', b: '192.168
 
 /** What each end sends: 2 ms ± 2 ms, 0.25 % loss, 0.5 % held back and overtaken. */
 const link: LossyLinkOptions['link'] = { delay: 0, jitter: 4, loss: 0.0025, reorder: 0.005 }
-/** Linux's own default: BBR, where a machine prefers it, goes as fast as the process that is the line can. */
-const congestionControl = ['-C', 'cubic']
 /** Chance decides more here than elsewhere: so many times as long as the other runs. */
 const patience = 3
 
@@ -31,7 +29,7 @@ export async function measureLossy(bench: Bench): Promise<readonly Figure[]> {
         const { gbps } = await measure(bench.spaces, pids, {
           address,
           seconds: patience * bench.seconds,
-          args: congestionControl,
+          args: [],
         })
         seen[carrier].set(round, gbps)
         note(`${carrier} lossy ${(gbps * 1000).toFixed(1)} Mbit/s`)

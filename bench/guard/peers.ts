@@ -7,6 +7,7 @@ import type { Figure } from '../figures.ts'
 import { outside } from '../two-namespaces.ts'
 import { atLeast, attempt, type Bench, figure, note, ratio } from './bench.ts'
 import { inside, mtu, port, privateKeys, publicKeyOf } from './carriers.ts'
+import { CubicRoute } from './congestion.ts'
 import { cpuOf, gibibytes, throughput, warmUp } from './iperf.ts'
 
 const manyPeers = 8
@@ -59,7 +60,11 @@ async function ratesOver(
   const addresses = Array.from({ length: peers }, (_, at) => `10.99.0.${10 + at}`)
   try {
     const pid = await startEnds(bench, addresses)
-    for (const address of addresses) spaces.run('a', 'ping', ['-c', '1', '-w', '10', '-i', '0.2', address])
+    for (const to of addresses) {
+      spaces.run('a', 'ping', ['-c', '1', '-w', '10', '-i', '0.2', to])
+      // Gone with the interface.
+      new CubicRoute(spaces, { from: 'a', to })
+    }
     const ends = Array.from({ length: streams }, (_, at) => ({
       address: addresses[at % peers] ?? '',
       port: firstServer + at,

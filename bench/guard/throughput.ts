@@ -21,51 +21,50 @@ const measurements = {
 
 type Measurement = keyof typeof measurements
 
-/**
- * With the congestion control that the machine prefers, for the record. On a tunnel of their own: wireguard-go is the slower
- * the more it has carried before.
- */
+/** With the congestion control that the machine prefers, for the record. */
 const asHost: readonly Measurement[] = ['tcp1host', 'tcp4rhost']
 
-const all = Object.keys(measurements) as readonly Measurement[]
-const ofCarrier: Readonly<Record<Carrier, readonly Measurement[]>> = {
-  ours: all,
-  newest: all,
+/** Each on a tunnel of its own: wireguard-go is the slower the more it has carried before. */
+const series: readonly (readonly (Measurement | 'ping')[])[] = [
+  ['tcp1'],
+  ['tcp4r'],
+  ['udp1372', 'udp512', 'udp128', 'udp300', 'ping'],
+  ['tcp1host'],
+  ['tcp4rhost'],
+]
+
+const everything = series.flat()
+const ofCarrier: Readonly<Record<Carrier, typeof everything>> = {
+  ours: everything,
+  newest: everything,
   debian: ['tcp1'],
-  raw: ['tcp1', 'tcp4r', 'tcp1host', 'tcp4rhost'],
+  raw: ['tcp1', 'tcp4r', 'tcp1host', 'tcp4rhost', 'ping'],
 }
 
-export const throughputNames: readonly string[] = [...all, 'ping']
+export const throughputNames: readonly string[] = everything
 
 export async function measureThroughput(bench: Bench, wants: (what: string) => boolean): Promise<readonly Figure[]> {
   const results = new Results()
   note(`TCP uses cubic, and in *host what this machine prefers: ${preferredHere()}`)
   const carriers = (['ours', 'newest', 'debian', 'raw'] as const).filter(
-    (carrier) => carrier !== 'debian' || (existsSync(debian) && wants('tcp1')),
+    (carrier) => carrier !== 'debian' || existsSync(debian),
   )
   for (let round = 1; round <= bench.rounds; round++)
-    for (const carrier of carriers)
-      await attempt(bench, `round ${round}, ${carrier}`, async () => {
-        const wanted = ofCarrier[carrier].filter(wants)
-        await through(bench, carrier, async (tunnel) => {
-          for (const what of wanted.filter((other) => !asHost.includes(other))) await one(bench, tunnel, what, results)
-          if (wants('ping')) results.addPing(carrier, pingTime(bench, tunnel))
+    for (const names of series)
+      for (const carrier of carriers) {
+        const wanted = names.filter((name) => ofCarrier[carrier].includes(name) && wants(name))
+        if (wanted.length === 0) continue
+        await attempt(bench, `round ${round}, ${carrier}`, async () => {
+          const tunnel = await openTunnel(bench.spaces, carrier, bench)
+          await warmUp(bench.spaces, tunnel)
+          for (const what of wanted) {
+            if (what === 'ping') results.addPing(carrier, pingTime(bench, tunnel))
+            else await one(bench, tunnel, what, results)
+          }
+          await tunnel.close()
         })
-        const inHost = wanted.filter((other) => asHost.includes(other))
-        if (inHost.length === 0) return
-        await through(bench, carrier, async (tunnel) => {
-          for (const what of inHost) await one(bench, tunnel, what, results)
-        })
-      })
+      }
   return figuresOf(results, bench)
-}
-
-/** A new tunnel, which has carried something when it is measured. */
-async function through(bench: Bench, carrier: Carrier, run: (tunnel: Tunnel) => Promise<void>): Promise<void> {
-  const tunnel = await openTunnel(bench.spaces, carrier, bench)
-  await warmUp(bench.spaces, tunnel)
-  await run(tunnel)
-  await tunnel.close()
 }
 
 async function one(bench: Bench, tunnel: Tunnel, what: Measurement, results: Results): Promise<void> {

@@ -14,7 +14,7 @@ export interface ThreadTimes {
 const much = 0.25
 const always = 0.8
 const mostly = 0.5
-/** What share of the time that a thread wants is waiting. With one stream, on two cores, it is less. */
+/** What share of the time that a thread wants is waiting. */
 const held = 1 / 5
 /** So many looks in a row. */
 const looksToRise = 3

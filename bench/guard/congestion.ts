@@ -11,35 +11,21 @@ export function preferredHere(): string {
   return readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim()
 }
 
-/** As long as it is there, new connections from one side to an address use cubic. */
-export class CubicRoute implements Disposable {
-  readonly #spaces: TwoNamespaces
-  readonly #from: Side
-  readonly #to: string
-
-  constructor(spaces: TwoNamespaces, { from, to }: { readonly from: Side; readonly to: string }) {
-    this.#spaces = spaces
-    this.#from = from
-    this.#to = to
-    const { device } = routeTo(spaces, from, to)
-    spaces.ip(from, ['route', 'replace', to, 'dev', device, 'congctl', 'cubic'])
-  }
-
-  /** For one run of iperf3 from a to an address of b's: `-R` lets b send. */
-  static ofRun(spaces: TwoNamespaces, { address, args }: RunOptions): CubicRoute {
-    if (!args.includes('-R')) return new CubicRoute(spaces, { from: 'a', to: address })
-    return new CubicRoute(spaces, { from: 'b', to: routeTo(spaces, 'a', address).source })
-  }
-
-  /** The bare link serves the next run too. */
-  [Symbol.dispose](): void {
-    this.#spaces.tryRun(this.#from, 'ip', ['route', 'del', this.#to])
-  }
+/** New connections from one side to an address use cubic until it is disposed of, or the interface is gone. */
+export function useCubic(spaces: TwoNamespaces, from: Side, to: string): Disposable {
+  const route = [to, 'dev', routeTo(spaces, from, to).device, 'congctl', 'cubic']
+  // Before any route of the tunnel's own, which stays.
+  spaces.ip(from, ['route', 'prepend', ...route])
+  return { [Symbol.dispose]: () => void spaces.tryRun(from, 'ip', ['route', 'del', ...route]) }
 }
 
-interface RunOptions {
-  readonly address: string
-  readonly args: readonly string[]
+/** For one run of iperf3 from a to an address of b's: `-R` lets b send. */
+export function useCubicFor(
+  spaces: TwoNamespaces,
+  { address, args }: { readonly address: string; readonly args: readonly string[] },
+): Disposable {
+  if (!args.includes('-R')) return useCubic(spaces, 'a', address)
+  return useCubic(spaces, 'b', routeTo(spaces, 'a', address).source)
 }
 
 function routeTo(spaces: TwoNamespaces, from: Side, to: string): { readonly device: string; readonly source: string } {

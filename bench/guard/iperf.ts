@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { errorMessage } from '../../src/api/errors.ts'
 import type { TwoNamespaces } from '../two-namespaces.ts'
-import { CubicRoute } from './congestion.ts'
+import { useCubicFor } from './congestion.ts'
 
 export interface Sample {
   readonly gbps: number
@@ -40,7 +40,7 @@ export async function measure(
   pids: readonly number[],
   { asHost = false, ...options }: MeasureOptions,
 ): Promise<Sample> {
-  using _ = asHost ? undefined : CubicRoute.ofRun(spaces, options)
+  using _ = asHost ? undefined : useCubicFor(spaces, options)
   for (let tries = 1; ; tries++) {
     const before = cpuOf(pids)
     const gbps = await throughput(spaces, options)

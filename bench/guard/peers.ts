@@ -7,7 +7,7 @@ import type { Figure } from '../figures.ts'
 import { outside } from '../two-namespaces.ts'
 import { atLeast, attempt, type Bench, figure, note, ratio } from './bench.ts'
 import { inside, mtu, port, privateKeys, publicKeyOf } from './carriers.ts'
-import { CubicRoute } from './congestion.ts'
+import { useCubic } from './congestion.ts'
 import { cpuOf, gibibytes, throughput, warmUp } from './iperf.ts'
 
 const manyPeers = 8
@@ -62,8 +62,7 @@ async function ratesOver(
     const pid = await startEnds(bench, addresses)
     for (const to of addresses) {
       spaces.run('a', 'ping', ['-c', '1', '-w', '10', '-i', '0.2', to])
-      // Gone with the interface.
-      new CubicRoute(spaces, { from: 'a', to })
+      useCubic(spaces, 'a', to)
     }
     const ends = Array.from({ length: streams }, (_, at) => ({
       address: addresses[at % peers] ?? '',

@@ -8,21 +8,19 @@ import { type Carrier, debian, openTunnel, type Tunnel } from './carriers.ts'
 import { preferredHere } from './congestion.ts'
 import { measure, type Sample, warmUp } from './iperf.ts'
 
+const fourReversed = ['-P', '4', '-R']
 const measurements = {
-  tcp1: [],
-  tcp4r: ['-P', '4', '-R'],
-  udp1372: ['-u', '-b', '0', '-l', '1372'],
-  udp512: ['-u', '-b', '0', '-l', '512'],
-  udp128: ['-u', '-b', '0', '-l', '128'],
-  udp300: ['-u', '-b', '300M', '-l', '1372'],
-  tcp1host: [],
-  tcp4rhost: ['-P', '4', '-R'],
+  tcp1: { args: [] },
+  tcp4r: { args: fourReversed },
+  udp1372: { args: ['-u', '-b', '0', '-l', '1372'] },
+  udp512: { args: ['-u', '-b', '0', '-l', '512'] },
+  udp128: { args: ['-u', '-b', '0', '-l', '128'] },
+  udp300: { args: ['-u', '-b', '300M', '-l', '1372'] },
+  tcp1host: { args: [], asHost: true },
+  tcp4rhost: { args: fourReversed, asHost: true },
 } as const
 
 type Measurement = keyof typeof measurements
-
-/** With the congestion control that the machine prefers, for the record. */
-const asHost: readonly Measurement[] = ['tcp1host', 'tcp4rhost']
 
 /** Each on a tunnel of its own: wireguard-go is the slower the more it has carried before. */
 const series: readonly (readonly (Measurement | 'ping')[])[] = [
@@ -69,8 +67,7 @@ export async function measureThroughput(bench: Bench, wants: (what: string) => b
 
 async function one(bench: Bench, tunnel: Tunnel, what: Measurement, results: Results): Promise<void> {
   const { carrier, pids, address } = tunnel
-  const options = { address, seconds: bench.seconds, args: measurements[what], asHost: asHost.includes(what) }
-  const sample = await measure(bench.spaces, pids, options)
+  const sample = await measure(bench.spaces, pids, { address, seconds: bench.seconds, ...measurements[what] })
   results.add(carrier, what, sample)
   const { gbps, rssMib } = sample
   note(
